@@ -1,1 +1,8 @@
-//! Placeholder.
+//! The Linux ABI as the guest sees it: one file per uapi header, own `#[repr(C)]` structures, no host calls.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod errno;
+pub mod sysno;
+
+pub use errno::Errno;
