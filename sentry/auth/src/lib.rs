@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Credentials and user namespaces. Knows no task and no file.
+//!
+//! Linux: kernel/cred.c, kernel/user_namespace.c, kernel/groups.c, security/commoncap.c.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod capability;
+mod commoncap;
+mod cred;
+mod groups;
+mod id;
+mod id_map;
+mod user_namespace;
+
+pub use capability::CapSet;
+pub use commoncap::{capable_wrt_inode_uidgid, inode_owner_or_capable, ns_capable};
+pub use cred::{Cred, SecureBits};
+pub use groups::{GroupInfo, NGROUPS_MAX};
+pub use id::{Kgid, Kuid, OVERFLOW_ID};
+pub use id_map::{IdMap, IdMapExtent, MAX_EXTENTS};
+pub use user_namespace::UserNamespace;

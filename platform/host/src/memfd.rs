@@ -1,0 +1,114 @@
+//! memfd_create(2) and the window through which the sentry sees the file.
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use sentry_uapi::Errno;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+/// A host memory file that is mapped whole, shared and writable, over a sparse window.
+pub struct MemoryWindow {
+    fd: OwnedFd,
+    base: NonNull<u8>,
+    len: u64,
+}
+
+// SAFETY: the mapping lives as long as the value and belongs to no thread; access to it goes through `uaccess`.
+unsafe impl Send for MemoryWindow {}
+// SAFETY: as above.
+unsafe impl Sync for MemoryWindow {}
+
+fn errno(e: nix::errno::Errno) -> Errno {
+    Errno::from_raw(e as i32)
+}
+
+impl MemoryWindow {
+    /// Makes a sparse file of `len` bytes (page-aligned) and maps all of it. Costs address space only.
+    pub fn new(name: &str, len: u64) -> Result<MemoryWindow, Errno> {
+        let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC).map_err(errno)?;
+        let size = i64::try_from(len).map_err(|_| sentry_uapi::errno::EFBIG)?;
+        nix::unistd::ftruncate(&fd, size).map_err(errno)?;
+        let map_len = usize::try_from(len).map_err(|_| sentry_uapi::errno::EFBIG)?;
+        // SAFETY: a fresh mapping at an address of the kernel's choice; nothing else is touched.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                map_len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_NORESERVE,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(errno(nix::errno::Errno::last()));
+        }
+        // A core dump or a child of the sentry has no use for guest memory.
+        // SAFETY: advice on our own mapping; it changes no contents.
+        unsafe {
+            libc::madvise(base, map_len, libc::MADV_DONTDUMP);
+            libc::madvise(base, map_len, libc::MADV_DONTFORK);
+        }
+        let base = NonNull::new(base.cast::<u8>()).ok_or(sentry_uapi::errno::ENOMEM)?;
+        Ok(MemoryWindow { fd, base, len })
+    }
+
+    /// Size of the file and of the window, in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the window has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where `offset` of the file is seen, if `len` bytes from there on lie in the window.
+    pub fn ptr(&self, offset: u64, len: u64) -> Option<*mut u8> {
+        let end = offset.checked_add(len)?;
+        if end > self.len {
+            return None;
+        }
+        // SAFETY: offset is within the one mapping that starts at base.
+        Some(unsafe { self.base.as_ptr().add(usize::try_from(offset).ok()?) })
+    }
+
+    /// Gives the pages of a range back to the host; they read as zeros afterwards.
+    pub fn punch_hole(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
+            return Err(sentry_uapi::errno::EINVAL);
+        };
+        let mode = nix::fcntl::FallocateFlags::FALLOC_FL_PUNCH_HOLE | nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        nix::fcntl::fallocate(&self.fd, mode, offset, len).map_err(errno)
+    }
+
+    /// Bytes of host memory behind the file.
+    pub fn resident(&self) -> u64 {
+        nix::sys::stat::fstat(&self.fd).map_or(0, |st| u64::try_from(st.st_blocks).unwrap_or(0) * 512)
+    }
+
+    /// Whether each page of the range has host memory behind it. Linux: mincore(2).
+    pub fn mincore(&self, offset: u64, len: u64) -> Vec<bool> {
+        let pages = usize::try_from(len / 4096).unwrap_or(0);
+        let mut present = vec![0u8; pages];
+        if let (Some(ptr), Ok(len)) = (self.ptr(offset, len), usize::try_from(len)) {
+            // SAFETY: the range lies in our mapping and the vector has a byte for each of its pages.
+            unsafe { libc::mincore(ptr.cast(), len, present.as_mut_ptr()) };
+        }
+        present.into_iter().map(|b| b & 1 != 0).collect()
+    }
+}
+
+impl AsFd for MemoryWindow {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for MemoryWindow {
+    fn drop(&mut self) {
+        if let Ok(len) = usize::try_from(self.len) {
+            // SAFETY: our own mapping, which nobody can reach any more.
+            unsafe { libc::munmap(self.base.as_ptr().cast(), len) };
+        }
+    }
+}

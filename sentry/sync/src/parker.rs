@@ -1,0 +1,100 @@
+//! A one-token sleeper on a host futex.
+
+use crate::Wake;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+const EMPTY: u32 = 0;
+const TOKEN: u32 = 1;
+
+/// Puts one thread to sleep until another one hands it the token.
+///
+/// The owner calls [`Parker::park`]; anybody may call [`Parker::unpark`], before or during the sleep.
+#[derive(Default)]
+pub struct Parker {
+    token: AtomicU32,
+}
+
+impl Parker {
+    /// A parker without a token.
+    pub const fn new() -> Parker {
+        Parker { token: AtomicU32::new(EMPTY) }
+    }
+
+    /// Hands over the token. Tokens do not add up.
+    pub fn unpark(&self) {
+        if self.token.swap(TOKEN, Ordering::Release) == EMPTY {
+            // SAFETY: FUTEX_WAKE on a word we own; it reads and writes no other memory.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_futex,
+                    self.token.as_ptr(),
+                    libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                    1,
+                );
+            }
+        }
+    }
+
+    /// Sleeps until there is a token, and takes it. Returns false if `deadline` passed first.
+    pub fn park(&self, deadline: Option<Instant>) -> bool {
+        loop {
+            if self.token.swap(EMPTY, Ordering::Acquire) == TOKEN {
+                return true;
+            }
+            let timeout = match deadline {
+                None => None,
+                Some(d) => match d.checked_duration_since(Instant::now()) {
+                    None => return false,
+                    Some(left) if left.is_zero() => return false,
+                    Some(left) => Some(libc::timespec {
+                        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                        tv_nsec: i64::from(left.subsec_nanos()),
+                    }),
+                },
+            };
+            let timeout_ptr = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+            // SAFETY: FUTEX_WAIT on a word we own; the time-out, if any, lives until the call returns.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_futex,
+                    self.token.as_ptr(),
+                    libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                    EMPTY,
+                    timeout_ptr,
+                );
+            }
+        }
+    }
+}
+
+impl Wake for Parker {
+    fn wake(&self, _events: u32) -> bool {
+        self.unpark();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn token_given_before_is_kept() {
+        let p = Parker::new();
+        p.unpark();
+        assert!(p.park(None));
+        assert!(!p.park(Some(Instant::now() + Duration::from_millis(1))));
+    }
+
+    #[test]
+    fn wakes_across_threads() {
+        let p = Arc::new(Parker::new());
+        let q = p.clone();
+        let t = std::thread::spawn(move || q.park(None));
+        p.unpark();
+        assert!(t.join().is_ok_and(|woken| woken));
+    }
+}
