@@ -3,4 +3,5 @@
 
 pub mod io;
 pub mod memfd;
+pub mod time;
 pub mod uaccess;

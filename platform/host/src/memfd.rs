@@ -77,7 +77,8 @@ impl MemoryWindow {
         let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
             return Err(sentry_uapi::errno::EINVAL);
         };
-        let mode = nix::fcntl::FallocateFlags::FALLOC_FL_PUNCH_HOLE | nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let mode = nix::fcntl::FallocateFlags::FALLOC_FL_PUNCH_HOLE
+            | nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
         nix::fcntl::fallocate(&self.fd, mode, offset, len).map_err(errno)
     }
 

@@ -34,7 +34,8 @@ pub fn capable_wrt_inode_uidgid(cred: &Cred, uid: Kuid, gid: Kgid, cap: CapSet) 
 
 /// Whether `cred` owns an inode of `uid`, or may act as its owner. Linux: fs/inode.c, `inode_owner_or_capable`.
 pub fn inode_owner_or_capable(cred: &Cred, uid: Kuid) -> bool {
-    cred.fsuid == uid || (cred.user_ns.from_kuid(uid).is_some() && cred.cap_effective.contains(CapSet::FOWNER))
+    cred.fsuid == uid
+        || (cred.user_ns.from_kuid(uid).is_some() && cred.cap_effective.contains(CapSet::FOWNER))
 }
 
 #[cfg(test)]
@@ -45,8 +46,10 @@ mod tests {
     #[test]
     fn the_maker_of_a_namespace_has_all_capabilities_in_it_and_below() {
         let init = UserNamespace::new_initial();
-        let maker = Cred::user(init.clone(), Kuid::from_global(1000), Kgid::from_global(1000), GroupInfo::default());
-        let other = Cred::user(init.clone(), Kuid::from_global(1001), Kgid::from_global(1001), GroupInfo::default());
+        let maker =
+            Cred::user(init.clone(), Kuid::from_global(1000), Kgid::from_global(1000), GroupInfo::default());
+        let other =
+            Cred::user(init.clone(), Kuid::from_global(1001), Kgid::from_global(1001), GroupInfo::default());
         let Ok(child) = UserNamespace::create_user_ns(&maker) else { unreachable!("the ids are mapped") };
         assert!(ns_capable(&maker, &child, CapSet::SYS_ADMIN));
         assert!(!ns_capable(&other, &child, CapSet::SYS_ADMIN));

@@ -1,8 +1,8 @@
 //! Linux: kernel/groups.c.
 
 use crate::{Kgid, UserNamespace};
-use sentry_uapi::errno::EINVAL;
 use sentry_uapi::Errno;
+use sentry_uapi::errno::EINVAL;
 use std::sync::Arc;
 
 /// Most supplementary groups a task may have (Linux: `NGROUPS_MAX`).

@@ -61,11 +61,7 @@ impl UserNamespace {
             group: cred.egid,
             level: parent.level + 1,
             parent_could_setfcap: cred.cap_effective.contains(CapSet::SETFCAP),
-            state: RwLock::new(State {
-                uid_map: Arc::default(),
-                gid_map: Arc::default(),
-                setgroups_allowed,
-            }),
+            state: RwLock::new(State { uid_map: Arc::default(), gid_map: Arc::default(), setgroups_allowed }),
         }))
     }
 

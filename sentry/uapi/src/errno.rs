@@ -158,6 +158,16 @@ errnos! {
     EHWPOISON = 133, "Memory page has hardware error";
 }
 
+/// Restart the call after a handler with SA_RESTART, else fail with EINTR. Never reaches a guest.
+/// Linux: include/linux/errno.h, as the next three.
+pub const ERESTARTSYS: Errno = Errno(512);
+/// Restart the call whatever the handler says.
+pub const ERESTARTNOINTR: Errno = Errno(513);
+/// Restart the call if there was no handler, else fail with EINTR.
+pub const ERESTARTNOHAND: Errno = Errno(514);
+/// Restart through restart_syscall(2) if there was no handler, else fail with EINTR.
+pub const ERESTART_RESTARTBLOCK: Errno = Errno(516);
+
 /// Alias of [`EAGAIN`], as on every Linux architecture.
 pub const EWOULDBLOCK: Errno = EAGAIN;
 /// Alias of [`EOPNOTSUPP`].

@@ -3,6 +3,11 @@
 #![deny(missing_docs)]
 
 pub mod errno;
+pub mod fcntl;
+pub mod poll;
+pub mod signal;
+pub mod stat;
 pub mod sysno;
+pub mod time;
 
 pub use errno::Errno;

@@ -1,0 +1,397 @@
+//! Linux: include/linux/fs.h, `struct file` and `struct file_operations`; fs/read_write.c.
+
+use crate::{Inode, Path, PollTable, TaskContext, block_on_file};
+use bitflags::bitflags;
+use sentry_auth::Cred;
+use sentry_mm::{IoDst, IoSrc, Mappable};
+use sentry_sync::{Mutex, level};
+use sentry_uapi::Errno;
+use sentry_uapi::errno::{EBADF, EINVAL, EISDIR, ENODEV, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE};
+use sentry_uapi::fcntl::OpenFlags;
+use sentry_uapi::poll::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+bitflags! {
+    /// Flags of preadv2(2) and pwritev2(2).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct IoFlags: u32 {
+        /// High priority; no difference here.
+        const HIPRI = 1;
+        /// As O_DSYNC, for this write.
+        const DSYNC = 2;
+        /// As O_SYNC, for this write.
+        const SYNC = 4;
+        /// Fail with EAGAIN rather than wait.
+        const NOWAIT = 8;
+        /// Write at the end.
+        const APPEND = 16;
+    }
+}
+
+/// Receives directory entries. Linux: `struct dir_context`.
+pub trait DirSink {
+    /// Takes one entry: its name, inode number, type (`DT_*`), and the position *after* it, which a later
+    /// [`FileOps::readdir`] may start at. Returns false if it is full and did not take the entry.
+    fn entry(&mut self, name: &[u8], ino: u64, dtype: u8, next: u64) -> bool;
+}
+
+/// What an open file does. Methods never sleep; see the crate's head.
+pub trait FileOps: Any + Send + Sync {
+    /// For the owner of the type to get back at it.
+    fn as_any(&self) -> &dyn Any;
+
+    /// Reads at `pos` (ignored by streams) as much as is there and fits; 0 at the end. `EAGAIN`: nothing there yet.
+    fn read(
+        &self,
+        file: &File,
+        ctx: &dyn TaskContext,
+        dst: &mut IoDst<'_>,
+        pos: u64,
+    ) -> Result<usize, Errno> {
+        let _ = (file, ctx, dst, pos);
+        Err(EINVAL)
+    }
+
+    /// Writes at `pos` (ignored by streams). `EAGAIN`: no room yet. Fewer bytes than offered means: the rest would wait
+    /// or failed. For a regular file with O_APPEND the filesystem itself writes at its end, and returns the position
+    /// after the write along with the count.
+    fn write(
+        &self,
+        file: &File,
+        ctx: &dyn TaskContext,
+        src: &mut IoSrc<'_>,
+        pos: u64,
+    ) -> Result<Written, Errno> {
+        let _ = (file, ctx, src, pos);
+        Err(EINVAL)
+    }
+
+    /// Whether there is a file position. False: lseek(2) and pread(2) fail with `ESPIPE`. Linux: `FMODE_LSEEK`.
+    fn seekable(&self) -> bool {
+        true
+    }
+
+    /// lseek(2) beyond SEEK_SET and SEEK_CUR: the size for SEEK_END.
+    fn size(&self, file: &File) -> Result<u64, Errno> {
+        Ok(file.inode().getattr()?.size)
+    }
+
+    /// SEEK_DATA (`hole` false) and SEEK_HOLE. `ENXIO` beyond the end.
+    fn seek_data(&self, file: &File, pos: u64, hole: bool) -> Result<u64, Errno> {
+        let size = self.size(file)?;
+        if pos >= size {
+            return Err(sentry_uapi::errno::ENXIO);
+        }
+        Ok(if hole { size } else { pos })
+    }
+
+    /// Directory entries from `pos` on, `.` and `..` included. Linux: `iterate_shared`.
+    fn readdir(
+        &self,
+        file: &File,
+        ctx: &dyn TaskContext,
+        pos: u64,
+        sink: &mut dyn DirSink,
+    ) -> Result<(), Errno> {
+        let _ = (file, ctx, pos, sink);
+        Err(ENOTDIR)
+    }
+
+    /// The events that hold now (`POLL*`), after naming every queue they depend on to `table`.
+    fn poll(&self, file: &File, table: &mut PollTable) -> u32 {
+        let _ = (file, table);
+        POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
+    }
+
+    /// Whether epoll can watch it: false for regular files and directories. Linux: `file_can_poll`.
+    fn pollable(&self) -> bool {
+        true
+    }
+
+    /// ioctl(2). `ENOTTY` for a command it does not know.
+    fn ioctl(&self, file: &File, ctx: &dyn TaskContext, cmd: u32, arg: u64) -> Result<i64, Errno> {
+        let _ = (file, ctx, cmd, arg);
+        Err(ENOTTY)
+    }
+
+    /// The pages of the file, for mmap(2).
+    fn mmap(&self, file: &File) -> Result<Arc<dyn Mappable>, Errno> {
+        let _ = file;
+        Err(ENODEV)
+    }
+
+    /// fsync(2), or fdatasync(2).
+    fn fsync(&self, file: &File, data_only: bool) -> Result<(), Errno> {
+        let _ = (file, data_only);
+        Err(EINVAL)
+    }
+
+    /// fallocate(2). `mode` holds only known `FALLOC_FL_*` bits; the range does not overflow.
+    fn fallocate(&self, file: &File, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        let _ = (file, mode, offset, len);
+        Err(EOPNOTSUPP)
+    }
+
+    /// close(2) of one descriptor, of perhaps several. Linux: `flush`. The last one also drops the value.
+    fn flush(&self, file: &File, ctx: &dyn TaskContext) -> Result<(), Errno> {
+        let _ = (file, ctx);
+        Ok(())
+    }
+
+    /// Called when status flags were changed by fcntl(F_SETFL).
+    fn set_flags(&self, file: &File, flags: OpenFlags) -> Result<(), Errno> {
+        let _ = (file, flags);
+        Ok(())
+    }
+
+    /// Lines of `/proc/[pid]/fdinfo/N` beyond the common ones. Linux: `show_fdinfo`.
+    fn show_fdinfo(&self, file: &File) -> String {
+        let _ = file;
+        String::new()
+    }
+
+    /// Called once, when the last reference to the open file goes. Linux: `release`. (`Drop` comes after it.)
+    fn release(&self, file: &File) {
+        let _ = file;
+    }
+}
+
+/// Result of a write: bytes taken, and the file position behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes taken.
+    pub count: usize,
+    /// Position behind the last of them.
+    pub end: u64,
+}
+
+/// Status flags that fcntl(F_SETFL) may change. Linux: fs/fcntl.c, `SETFL_MASK`.
+const SETFL_MASK: OpenFlags = OpenFlags::APPEND
+    .union(OpenFlags::NONBLOCK)
+    .union(OpenFlags::ASYNC)
+    .union(OpenFlags::DIRECT)
+    .union(OpenFlags::NOATIME);
+
+/// An open file description.
+pub struct File {
+    path: Path,
+    inode: Arc<Inode>,
+    ops: Box<dyn FileOps>,
+    flags: AtomicU32,
+    pos: Mutex<u64, { level::FILE_POS }>,
+    cred: Arc<Cred>,
+}
+
+impl File {
+    /// An open file. `flags` are those of open(2); what only mattered while opening is dropped from them.
+    pub fn new(
+        path: Path,
+        inode: Arc<Inode>,
+        ops: Box<dyn FileOps>,
+        flags: OpenFlags,
+        cred: Arc<Cred>,
+    ) -> Arc<File> {
+        let kept = flags
+            - (OpenFlags::CREAT
+                | OpenFlags::EXCL
+                | OpenFlags::NOCTTY
+                | OpenFlags::TRUNC
+                | OpenFlags::CLOEXEC);
+        Arc::new(File { path, inode, ops, flags: AtomicU32::new(kept.bits()), pos: Mutex::new(0), cred })
+    }
+
+    /// Where it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file.
+    pub fn inode(&self) -> &Arc<Inode> {
+        &self.inode
+    }
+
+    /// What it does.
+    pub fn ops(&self) -> &dyn FileOps {
+        &*self.ops
+    }
+
+    /// What it does, if that is of type `T`.
+    pub fn downcast<T: FileOps>(&self) -> Option<&T> {
+        self.ops.as_any().downcast_ref()
+    }
+
+    /// Credentials of whoever opened it. Linux: `f_cred`.
+    pub fn cred(&self) -> &Arc<Cred> {
+        &self.cred
+    }
+
+    /// Access mode and status flags, as fcntl(F_GETFL) gives them.
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// fcntl(F_SETFL).
+    pub fn set_status_flags(&self, new: OpenFlags) -> Result<(), Errno> {
+        let flags = (self.flags() - SETFL_MASK) | (new & SETFL_MASK);
+        self.ops.set_flags(self, flags)?;
+        self.flags.store(flags.bits(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether it may be read. Not with O_PATH.
+    pub fn readable(&self) -> bool {
+        let flags = self.flags();
+        flags.readable() && !flags.contains(OpenFlags::PATH)
+    }
+
+    /// Whether it may be written. Not with O_PATH.
+    pub fn writable(&self) -> bool {
+        let flags = self.flags();
+        flags.writable() && !flags.contains(OpenFlags::PATH)
+    }
+
+    /// The events that hold now.
+    pub fn poll_now(&self) -> u32 {
+        self.ops.poll(self, &mut PollTable::query())
+    }
+
+    /// read(2): from the file position, which moves. Linux: `ksys_read`.
+    pub fn read(&self, ctx: &dyn TaskContext, dst: &mut IoDst<'_>, io: IoFlags) -> Result<usize, Errno> {
+        if !self.ops.seekable() {
+            return self.read_at(ctx, dst, 0, io);
+        }
+        let mut pos = self.pos.lock();
+        let n = self.read_once(ctx, dst, *pos)?;
+        *pos = pos.saturating_add(n as u64);
+        Ok(n)
+    }
+
+    /// pread(2); also read(2) of what has no position.
+    pub fn read_at(
+        &self,
+        ctx: &dyn TaskContext,
+        dst: &mut IoDst<'_>,
+        pos: u64,
+        io: IoFlags,
+    ) -> Result<usize, Errno> {
+        if self.flags().contains(OpenFlags::NONBLOCK) || io.contains(IoFlags::NOWAIT) {
+            return self.read_once(ctx, dst, pos);
+        }
+        block_on_file(ctx, self, POLLIN | POLLRDNORM, None, || self.read_once(ctx, dst, pos))
+    }
+
+    fn read_once(&self, ctx: &dyn TaskContext, dst: &mut IoDst<'_>, pos: u64) -> Result<usize, Errno> {
+        if !self.readable() {
+            return Err(EBADF);
+        }
+        if self.inode.is_dir() {
+            return Err(EISDIR);
+        }
+        self.ops.read(self, ctx, dst, pos)
+    }
+
+    /// write(2): at the file position, which moves.
+    pub fn write(&self, ctx: &dyn TaskContext, src: &mut IoSrc<'_>, io: IoFlags) -> Result<usize, Errno> {
+        if !self.ops.seekable() {
+            return self.write_at(ctx, src, 0, io);
+        }
+        if !self.writable() {
+            return Err(EBADF);
+        }
+        let mut pos = self.pos.lock();
+        let written = self.ops.write(self, ctx, src, *pos)?;
+        *pos = written.end;
+        Ok(written.count)
+    }
+
+    /// pwrite(2); also write(2) to what has no position. A stream takes all bytes unless a signal ends the wait.
+    pub fn write_at(
+        &self,
+        ctx: &dyn TaskContext,
+        src: &mut IoSrc<'_>,
+        pos: u64,
+        io: IoFlags,
+    ) -> Result<usize, Errno> {
+        if !self.writable() {
+            return Err(EBADF);
+        }
+        if self.ops.seekable() || self.flags().contains(OpenFlags::NONBLOCK) || io.contains(IoFlags::NOWAIT) {
+            return self.ops.write(self, ctx, src, pos).map(|w| w.count);
+        }
+        let mut total = 0;
+        loop {
+            let once =
+                block_on_file(ctx, self, POLLOUT | POLLWRNORM, None, || self.ops.write(self, ctx, src, pos));
+            match once {
+                Ok(written) => {
+                    total += written.count;
+                    if written.count == 0 || src.remaining() == 0 {
+                        return Ok(total);
+                    }
+                }
+                Err(_) if total > 0 => return Ok(total),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// lseek(2) with SEEK_SET (0), SEEK_CUR (1), SEEK_END (2), SEEK_DATA (3), SEEK_HOLE (4).
+    pub fn lseek(&self, offset: i64, whence: u32) -> Result<u64, Errno> {
+        if self.flags().contains(OpenFlags::PATH) {
+            return Err(EBADF);
+        }
+        if !self.ops.seekable() {
+            return Err(ESPIPE);
+        }
+        let mut pos = self.pos.lock();
+        let base = match whence {
+            0 => 0,
+            1 => *pos,
+            2 => self.ops.size(self)?,
+            3 | 4 => {
+                let from = u64::try_from(offset).map_err(|_| sentry_uapi::errno::ENXIO)?;
+                *pos = self.ops.seek_data(self, from, whence == 4)?;
+                return Ok(*pos);
+            }
+            _ => return Err(EINVAL),
+        };
+        let new = base.checked_add_signed(offset).filter(|n| i64::try_from(*n).is_ok()).ok_or(EINVAL)?;
+        *pos = new;
+        Ok(new)
+    }
+
+    /// The file position.
+    pub fn pos(&self) -> u64 {
+        *self.pos.lock()
+    }
+
+    /// getdents64(2): entries from the file position on, which moves behind the last one taken.
+    pub fn readdir(&self, ctx: &dyn TaskContext, sink: &mut dyn DirSink) -> Result<(), Errno> {
+        if !self.inode.is_dir() {
+            return Err(ENOTDIR);
+        }
+        struct Track<'a>(&'a mut dyn DirSink, u64);
+        impl DirSink for Track<'_> {
+            fn entry(&mut self, name: &[u8], ino: u64, dtype: u8, next: u64) -> bool {
+                let taken = self.0.entry(name, ino, dtype, next);
+                if taken {
+                    self.1 = next;
+                }
+                taken
+            }
+        }
+        let mut pos = self.pos.lock();
+        let mut track = Track(sink, *pos);
+        let result = self.ops.readdir(self, ctx, *pos, &mut track);
+        *pos = track.1;
+        result
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.ops.release(self);
+    }
+}

@@ -1,0 +1,159 @@
+//! Linux: include/linux/fs.h, `struct super_block`.
+
+use crate::{Dentry, FileType};
+use bitflags::bitflags;
+use sentry_auth::UserNamespace;
+use sentry_sync::{Mutex, level};
+use sentry_time::Clocks;
+use sentry_uapi::Errno;
+use sentry_uapi::errno::EROFS;
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+bitflags! {
+    /// What the VFS may assume of a filesystem.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct SuperFlags: u32 {
+        /// Names come and go behind the VFS's back: ask [`crate::InodeOps::revalidate`] before trusting the dcache.
+        const REVALIDATE = 1;
+        /// May not be mounted by anybody but the kernel. Linux: `SB_NOUSER`.
+        const NOUSER = 2;
+        /// Device nodes on it do not work. Linux: `SB_I_NODEV`.
+        const NODEV = 4;
+        /// Nothing on it can be executed. Linux: `SB_I_NOEXEC`.
+        const NOEXEC = 8;
+    }
+}
+
+/// What statfs(2) tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StatFs {
+    /// Type of the filesystem: its magic number.
+    pub magic: u64,
+    /// Size of a block in bytes.
+    pub block_size: u64,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks free.
+    pub blocks_free: u64,
+    /// Inodes in all.
+    pub files: u64,
+    /// Inodes free.
+    pub files_free: u64,
+}
+
+/// What a filesystem does as a whole.
+pub trait SuperOps: Any + Send + Sync {
+    /// For a filesystem to get back at its own type.
+    fn as_any(&self) -> &dyn Any;
+    /// Linux: `statfs`.
+    fn statfs(&self) -> StatFs;
+    /// Options as `/proc/mounts` shows them behind `rw`, with their leading commas. Linux: `show_options`.
+    fn show_options(&self) -> String {
+        String::new()
+    }
+    /// Changes options of a mounted filesystem. Linux: `reconfigure`.
+    fn remount(&self, options: &str) -> Result<(), Errno> {
+        let _ = options;
+        Ok(())
+    }
+}
+
+/// An instance of a filesystem.
+pub struct SuperBlock {
+    /// Name of the type, as in `/proc/filesystems`.
+    pub fs_type: &'static str,
+    /// What stat(2) gives as the device.
+    pub dev: u64,
+    /// The namespace that owns it: whose capabilities count for it. Linux: `s_user_ns`.
+    pub user_ns: Arc<UserNamespace>,
+    /// The kernel's clocks, for the times of inodes.
+    pub clocks: Arc<Clocks>,
+    /// What the VFS may assume.
+    pub flags: SuperFlags,
+    /// The filesystem's part.
+    pub ops: Box<dyn SuperOps>,
+    /// What `/proc/mounts` shows as the device.
+    pub source: Vec<u8>,
+    read_only: AtomicBool,
+    /// Recently used dentries, kept alive though nobody holds them. Emptied when the last mount goes.
+    lru: Mutex<VecDeque<Arc<Dentry>>, { level::LEAF }>,
+    mounts: AtomicU32,
+}
+
+/// Most dentries a superblock keeps alive that nobody else holds.
+const LRU_MAX: usize = 1 << 16;
+
+impl SuperBlock {
+    /// A new instance, not mounted anywhere.
+    pub fn new(
+        fs_type: &'static str,
+        dev: u64,
+        user_ns: Arc<UserNamespace>,
+        clocks: Arc<Clocks>,
+        flags: SuperFlags,
+        source: &[u8],
+        ops: Box<dyn SuperOps>,
+    ) -> Arc<SuperBlock> {
+        Arc::new(SuperBlock {
+            fs_type,
+            dev,
+            user_ns,
+            clocks,
+            flags,
+            ops,
+            source: source.to_vec(),
+            read_only: AtomicBool::new(false),
+            lru: Mutex::new(VecDeque::new()),
+            mounts: AtomicU32::new(0),
+        })
+    }
+
+    /// The filesystem's part, if it is of type `T`.
+    pub fn downcast<T: SuperOps>(&self) -> Option<&T> {
+        self.ops.as_any().downcast_ref()
+    }
+
+    /// Whether names must be looked up anew each time.
+    pub fn revalidates(&self) -> bool {
+        self.flags.contains(SuperFlags::REVALIDATE)
+    }
+
+    /// Whether the whole filesystem is read-only.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
+    /// Makes the whole filesystem read-only or writable.
+    pub fn set_read_only(&self, ro: bool) {
+        self.read_only.store(ro, Ordering::Relaxed);
+    }
+
+    /// `EROFS` for a write to what lives on a read-only filesystem; devices, FIFOs and sockets do not. Linux:
+    /// `sb_permission`.
+    pub fn may_write(&self, file_type: FileType) -> Result<(), Errno> {
+        let on_disk = matches!(file_type, FileType::Regular | FileType::Directory | FileType::Symlink);
+        if on_disk && self.is_read_only() { Err(EROFS) } else { Ok(()) }
+    }
+
+    /// Keeps a dentry alive for a while.
+    pub(crate) fn keep(&self, dentry: Arc<Dentry>) {
+        let mut lru = self.lru.lock();
+        lru.push_back(dentry);
+        let old = if lru.len() > LRU_MAX { lru.pop_front() } else { None };
+        drop(lru);
+        drop(old);
+    }
+
+    /// Notes a mount come or gone; the last one to go empties the cache.
+    pub(crate) fn mounted(&self, come: bool) {
+        if come {
+            self.mounts.fetch_add(1, Ordering::Relaxed);
+        } else if self.mounts.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let all = std::mem::take(&mut *self.lru.lock());
+            drop(all);
+        }
+    }
+}

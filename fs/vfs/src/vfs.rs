@@ -1,0 +1,205 @@
+//! What all mounts and open files of one kernel share, and the filesystems that are never seen in a tree.
+//!
+//! Linux: fs/anon_inodes.c, fs/pipe.c (`pipefs`), net/socket.c (`sockfs`).
+
+use crate::{
+    Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
+};
+use crate::{SetAttr, SuperOps};
+use sentry_auth::{Cred, Kgid, Kuid, UserNamespace};
+use sentry_sync::{Mutex, level};
+use sentry_time::Clocks;
+use sentry_uapi::Errno;
+use sentry_uapi::fcntl::OpenFlags;
+use sentry_uapi::stat::makedev;
+use sentry_uapi::time::Timespec;
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A filesystem that is mounted only inside the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pseudo {
+    /// Pipes: `pipe:[N]`.
+    Pipe,
+    /// Sockets: `socket:[N]`.
+    Socket,
+    /// Everything made by a system call of its own: `anon_inode:[eventfd]`.
+    Anon,
+}
+
+/// The part of the kernel that all file trees share.
+pub struct Vfs {
+    /// The kernel's clocks.
+    pub clocks: Arc<Clocks>,
+    pipefs: Arc<Mount>,
+    sockfs: Arc<Mount>,
+    anonfs: Arc<Mount>,
+    next_ino: AtomicU64,
+    next_dev: AtomicU64,
+    next_mount: AtomicU64,
+}
+
+impl Vfs {
+    /// A fresh one, with no filesystem mounted.
+    pub fn new(clocks: Arc<Clocks>, user_ns: &Arc<UserNamespace>) -> Arc<Vfs> {
+        let mount = |id, fs_type, magic| {
+            let ops = Box::new(PseudoSuper { magic });
+            let sb = SuperBlock::new(
+                fs_type,
+                makedev(0, id),
+                user_ns.clone(),
+                clocks.clone(),
+                SuperFlags::NOUSER,
+                b"none",
+                ops,
+            );
+            let root = Inode::new(
+                sb,
+                1,
+                FileType::Directory,
+                0,
+                Box::new(PseudoInode::new(FileType::Directory, Timespec::default())),
+            );
+            Mount::new_internal(u64::from(id), Dentry::new_root(root, b""))
+        };
+        Arc::new(Vfs {
+            pipefs: mount(1, "pipefs", 0x5049_5045),
+            sockfs: mount(2, "sockfs", 0x534f_434b),
+            anonfs: mount(3, "anon_inodefs", 0x0904_1934),
+            clocks,
+            next_ino: AtomicU64::new(1000),
+            next_dev: AtomicU64::new(20),
+            next_mount: AtomicU64::new(20),
+        })
+    }
+
+    /// A device number for a filesystem without a device. Linux: `get_anon_bdev`.
+    pub fn alloc_dev(&self) -> u64 {
+        let minor = self.next_dev.fetch_add(1, Ordering::Relaxed);
+        makedev(0, u32::try_from(minor).unwrap_or(u32::MAX))
+    }
+
+    /// A number for a new mount.
+    pub fn alloc_mount_id(&self) -> u64 {
+        self.next_mount.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// An inode number for something without a filesystem of its own. Linux: `get_next_ino`.
+    pub fn alloc_ino(&self) -> u64 {
+        self.next_ino.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// An open file on one of the kernel's own filesystems. `/proc/[pid]/fd` shows a pipe or socket as `pipe:[ino]`, an
+    /// anonymous one as `anon_inode:` and `name`. Linux: `alloc_file_pseudo`, `anon_inode_getfile`.
+    pub fn pseudo_file(
+        &self,
+        fs: Pseudo,
+        name: &str,
+        ops: Box<dyn FileOps>,
+        flags: OpenFlags,
+        cred: Arc<Cred>,
+    ) -> Arc<File> {
+        let inode = self.pseudo_inode(fs, &cred);
+        let name = match fs {
+            Pseudo::Pipe => format!("pipe:[{}]", inode.ino()),
+            Pseudo::Socket => format!("socket:[{}]", inode.ino()),
+            Pseudo::Anon => format!("anon_inode:{name}"),
+        };
+        let path = self.pseudo_path(fs, inode.clone(), name.as_bytes());
+        File::new(path, inode, ops, flags, cred)
+    }
+
+    /// An inode for [`Vfs::pseudo_path`], owned by `cred`: a pipe has two files on one inode.
+    pub fn pseudo_inode(&self, fs: Pseudo, cred: &Cred) -> Arc<Inode> {
+        let file_type = match fs {
+            Pseudo::Pipe => FileType::Fifo,
+            Pseudo::Socket => FileType::Socket,
+            Pseudo::Anon => FileType::Anonymous,
+        };
+        let ops = PseudoInode::new(file_type, self.clocks.realtime());
+        {
+            let mut state = ops.state.lock();
+            state.0 = cred.fsuid;
+            state.1 = cred.fsgid;
+        }
+        Inode::new(self.pseudo_mount(fs).sb.clone(), self.alloc_ino(), file_type, 0, Box::new(ops))
+    }
+
+    /// The path of an inode on one of the kernel's own filesystems; `name` is all that `d_path` shows of it.
+    pub fn pseudo_path(&self, fs: Pseudo, inode: Arc<Inode>, name: &[u8]) -> Path {
+        Path { mnt: self.pseudo_mount(fs).clone(), dentry: Dentry::new_root(inode, name) }
+    }
+
+    fn pseudo_mount(&self, fs: Pseudo) -> &Arc<Mount> {
+        match fs {
+            Pseudo::Pipe => &self.pipefs,
+            Pseudo::Socket => &self.sockfs,
+            Pseudo::Anon => &self.anonfs,
+        }
+    }
+}
+
+struct PseudoSuper {
+    magic: u64,
+}
+
+impl SuperOps for PseudoSuper {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn statfs(&self) -> StatFs {
+        StatFs { magic: self.magic, block_size: 4096, ..StatFs::default() }
+    }
+}
+
+struct PseudoInode {
+    file_type: FileType,
+    made: Timespec,
+    /// Owner, group, permission bits.
+    state: Mutex<(Kuid, Kgid, u32), { level::LEAF }>,
+}
+
+impl PseudoInode {
+    fn new(file_type: FileType, made: Timespec) -> PseudoInode {
+        let perm = if file_type == FileType::Socket { 0o777 } else { 0o600 };
+        PseudoInode { file_type, made, state: Mutex::new((Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT, perm)) }
+    }
+}
+
+impl InodeOps for PseudoInode {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn getattr(&self, inode: &Inode) -> Result<Attr, Errno> {
+        let (uid, gid, perm) = *self.state.lock();
+        Ok(Attr {
+            ino: inode.ino(),
+            perm,
+            nlink: 1,
+            uid,
+            gid,
+            rdev: 0,
+            size: 0,
+            blksize: 4096,
+            blocks: 0,
+            atime: self.made,
+            mtime: self.made,
+            ctime: self.made,
+            btime: None,
+        })
+    }
+
+    fn setattr(&self, _inode: &Arc<Inode>, change: &SetAttr) -> Result<(), Errno> {
+        if self.file_type == FileType::Anonymous {
+            return Err(sentry_uapi::errno::EOPNOTSUPP);
+        }
+        let mut state = self.state.lock();
+        state.0 = change.uid.unwrap_or(state.0);
+        state.1 = change.gid.unwrap_or(state.1);
+        state.2 = change.perm.unwrap_or(state.2);
+        Ok(())
+    }
+}

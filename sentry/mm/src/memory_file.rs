@@ -1,0 +1,415 @@
+//! The sandbox's memory: every frame a guest can see is a page of one host memory file.
+//!
+//! Frames are handed out in ranges and counted by range: an interval map holds one run per stretch of equal count, so a
+//! large mapping that was never shared costs one entry. A frame whose count falls to zero goes back to the host, but
+//! not before every [`Pin`] taken earlier has been dropped: a pinned view may still be copying from or into it.
+//!
+//! Linux: mm/page_alloc.c, with ranges for pages; the pins play the part of RCU.
+
+use crate::FrameRange;
+use platform_host::io::HostSeg;
+use platform_host::memfd::MemoryWindow;
+use platform_host::uaccess;
+use sentry_sync::{Mutex, level};
+use sentry_uapi::Errno;
+use sentry_uapi::errno::{EFAULT, ENOMEM};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Size of a page.
+pub const PAGE_SIZE: u64 = 4096;
+
+/// Size of the sparse file. The window costs address space only.
+const WINDOW: u64 = 1 << 44;
+
+/// How many free runs are looked at for one that fits before the file's end is used.
+const FIRST_FIT_SCAN: usize = 32;
+
+struct Run {
+    end: u64,
+    refs: u32,
+}
+
+#[derive(Default)]
+struct Frames {
+    /// Allocated frames by start: maximal runs of equal count.
+    runs: BTreeMap<u64, Run>,
+    /// Free frames by start, all zero, coalesced.
+    free: BTreeMap<u64, u64>,
+    /// Everything from here on was never handed out.
+    end: u64,
+    /// Freed, but perhaps still seen through a pin taken in this or an earlier epoch.
+    limbo: Vec<(u64, FrameRange)>,
+    allocated: u64,
+}
+
+/// The memory file of a sandbox.
+pub struct MemoryFile {
+    window: MemoryWindow,
+    frames: Mutex<Frames, { level::MEMORY_FILE }>,
+    epoch: AtomicU64,
+    /// Pins alive that were taken in an even and in an odd epoch.
+    pins: [AtomicUsize; 2],
+    limit: AtomicU64,
+}
+
+/// Keeps frames that were in use when it was taken from being given to somebody else.
+pub struct Pin {
+    file: Arc<MemoryFile>,
+    parity: usize,
+}
+
+impl MemoryFile {
+    /// A new, empty memory file.
+    pub fn new() -> Result<Arc<MemoryFile>, Errno> {
+        uaccess::install_fault_handlers();
+        Ok(Arc::new(MemoryFile {
+            window: MemoryWindow::new("runsc-memory", WINDOW)?,
+            frames: Mutex::new(Frames::default()),
+            epoch: AtomicU64::new(2),
+            pins: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            limit: AtomicU64::new(u64::MAX),
+        }))
+    }
+
+    /// Allocates `len` bytes (page-aligned) of zeroed frames with a count of one, contiguous in the file and aligned to
+    /// `align` (a power of two, at least a page).
+    ///
+    /// # Errors
+    /// `ENOMEM` when the window is exhausted. That the host has memory behind the frames is not promised.
+    pub fn allocate(&self, len: u64, align: u64) -> Result<FrameRange, Errno> {
+        debug_assert!(len > 0 && len.is_multiple_of(PAGE_SIZE) && align.is_power_of_two());
+        let mut f = self.frames.lock();
+        let start = f.take(len, align).ok_or(ENOMEM)?;
+        f.insert(start, start + len, 1);
+        f.allocated += len;
+        Ok(FrameRange { start, end: start + len })
+    }
+
+    /// Adds one to the count of every frame of the range, all of which are allocated.
+    pub fn inc_ref(&self, range: FrameRange) {
+        if !range.is_empty() {
+            self.frames.lock().adjust(range, 1);
+        }
+    }
+
+    /// Takes one off the count of every frame of the range, and frees those that reach zero.
+    pub fn dec_ref(&self, range: FrameRange) {
+        if range.is_empty() {
+            return;
+        }
+        let mut f = self.frames.lock();
+        let freed = f.adjust(range, -1);
+        if freed.is_empty() {
+            return;
+        }
+        let now = self.epoch.load(Ordering::SeqCst);
+        for r in freed {
+            f.allocated -= r.len();
+            f.limbo.push((now, r));
+        }
+        self.reclaim(&mut f);
+    }
+
+    /// The frames of the range that have more than one user, as the first run of equal answer: `(shared, length)`.
+    pub fn shared_prefix(&self, range: FrameRange) -> (bool, u64) {
+        let f = self.frames.lock();
+        let mut at = range.start;
+        let mut answer = None;
+        while at < range.end {
+            let Some((_, run)) = f.runs.range(..=at).next_back().filter(|(_, r)| r.end > at) else { break };
+            let shared = run.refs > 1;
+            match answer {
+                None => answer = Some(shared),
+                Some(a) if a != shared => break,
+                Some(_) => {}
+            }
+            at = run.end.min(range.end);
+        }
+        (answer.unwrap_or(true), at - range.start)
+    }
+
+    /// Frees what no pin can see any more. An epoch ends when no pin of the one before it is left.
+    fn reclaim(&self, f: &mut Frames) {
+        for _ in 0..2 {
+            let now = self.epoch.load(Ordering::SeqCst);
+            let previous = usize::from((now - 1) & 1 == 1);
+            if self.pins[previous].load(Ordering::SeqCst) != 0 {
+                break;
+            }
+            self.epoch.store(now + 1, Ordering::SeqCst);
+        }
+        let now = self.epoch.load(Ordering::SeqCst);
+        let mut keep = Vec::new();
+        for (epoch, range) in std::mem::take(&mut f.limbo) {
+            if epoch + 2 <= now {
+                if self.window.punch_hole(range.start, range.len()).is_ok() {
+                    f.give_back(range);
+                }
+            } else {
+                keep.push((epoch, range));
+            }
+        }
+        f.limbo = keep;
+    }
+
+    /// Pins the frames in use now.
+    pub fn pin(self: &Arc<Self>) -> Pin {
+        loop {
+            let epoch = self.epoch.load(Ordering::SeqCst);
+            let parity = usize::from(epoch & 1 == 1);
+            self.pins[parity].fetch_add(1, Ordering::SeqCst);
+            if self.epoch.load(Ordering::SeqCst) == epoch {
+                return Pin { file: self.clone(), parity };
+            }
+            self.pins[parity].fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Bytes of frames handed out and not freed, with or without host memory behind them.
+    pub fn allocated(&self) -> u64 {
+        self.frames.lock().allocated
+    }
+
+    /// Bytes of host memory in use.
+    pub fn resident(&self) -> u64 {
+        self.window.resident()
+    }
+
+    /// Whether each page of the range has host memory behind it.
+    pub fn mincore(&self, range: FrameRange) -> Vec<bool> {
+        self.window.mincore(range.start, range.len())
+    }
+
+    /// Memory the sandbox may use, for `/proc/meminfo` and the overcommit check; `u64::MAX` without a limit.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`MemoryFile::limit`].
+    pub fn set_limit(&self, bytes: u64) {
+        self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The host descriptor, for a platform to map.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.window.as_fd()
+    }
+
+    /// The bytes from `offset` on, as memory the sentry may hand to the host. Valid while the caller holds a reference
+    /// to the frames or a [`Pin`] taken while it did.
+    pub fn segment(&self, offset: u64, len: u64) -> Result<HostSeg, Errno> {
+        let ptr = self.window.ptr(offset, len).ok_or(EFAULT)?;
+        // SAFETY: the range lies in the window, which lives as long as the file.
+        Ok(unsafe { HostSeg::new(ptr, usize::try_from(len).map_err(|_| EFAULT)?) })
+    }
+
+    /// Copies out of the file.
+    ///
+    /// # Errors
+    /// `EFAULT` outside the window, or when the host has no memory for a page.
+    pub fn read_at(&self, offset: u64, dst: &mut [u8]) -> Result<(), Errno> {
+        let src = self.segment(offset, dst.len() as u64)?;
+        // SAFETY: the destination is a live slice, the source part of the window; they cannot overlap.
+        let left = unsafe { uaccess::copy(dst.as_mut_ptr(), src.ptr(), dst.len()) };
+        if left == 0 { Ok(()) } else { Err(EFAULT) }
+    }
+
+    /// Copies into the file. Errors as [`MemoryFile::read_at`].
+    pub fn write_at(&self, offset: u64, src: &[u8]) -> Result<(), Errno> {
+        let dst = self.segment(offset, src.len() as u64)?;
+        // SAFETY: the source is a live slice, the destination part of the window; they cannot overlap.
+        let left = unsafe { uaccess::copy(dst.ptr(), src.as_ptr(), src.len()) };
+        if left == 0 { Ok(()) } else { Err(EFAULT) }
+    }
+
+    /// Zeroes bytes of the file. Whole ranges of pages are better freed and allocated anew.
+    pub fn zero(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        let dst = self.segment(offset, len)?;
+        // SAFETY: part of the window.
+        let left = unsafe { uaccess::zero(dst.ptr(), dst.len()) };
+        if left == 0 { Ok(()) } else { Err(EFAULT) }
+    }
+
+    /// Zeroes whole pages by giving them back to the host.
+    pub fn punch(&self, range: FrameRange) -> Result<(), Errno> {
+        if range.is_empty() { Ok(()) } else { self.window.punch_hole(range.start, range.len()) }
+    }
+
+    /// Copies pages within the file; the ranges do not overlap.
+    pub fn copy(&self, from: u64, to: u64, len: u64) -> Result<(), Errno> {
+        let src = self.segment(from, len)?;
+        let dst = self.segment(to, len)?;
+        // SAFETY: both are parts of the window, and the caller vouches that they are apart.
+        let left = unsafe { uaccess::copy(dst.ptr(), src.ptr(), src.len()) };
+        if left == 0 { Ok(()) } else { Err(EFAULT) }
+    }
+
+    /// Loads an aligned word atomically.
+    pub fn load32(&self, offset: u64) -> Result<u32, Errno> {
+        let at = self.segment(offset, 4)?;
+        // SAFETY: part of the window, aligned because the caller's offset is.
+        unsafe { uaccess::load32(at.ptr().cast()) }.map_err(|_| EFAULT)
+    }
+
+    /// Compares and exchanges an aligned word atomically; returns the previous value.
+    pub fn cmpxchg32(&self, offset: u64, old: u32, new: u32) -> Result<u32, Errno> {
+        let at = self.segment(offset, 4)?;
+        // SAFETY: part of the window, aligned because the caller's offset is.
+        unsafe { uaccess::cmpxchg32(at.ptr().cast(), old, new) }.map_err(|_| EFAULT)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.file.pins[self.parity].fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Frames {
+    fn take(&mut self, len: u64, align: u64) -> Option<u64> {
+        let found = self.free.iter().take(FIRST_FIT_SCAN).find_map(|(start, end)| {
+            let at = start.next_multiple_of(align);
+            (at.checked_add(len)? <= *end).then_some((*start, *end, at))
+        });
+        if let Some((start, end, at)) = found {
+            self.free.remove(&start);
+            if start < at {
+                self.free.insert(start, at);
+            }
+            if at + len < end {
+                self.free.insert(at + len, end);
+            }
+            return Some(at);
+        }
+        let at = self.end.checked_next_multiple_of(align)?;
+        let end = at.checked_add(len).filter(|end| *end <= WINDOW)?;
+        if self.end < at {
+            self.free.insert(self.end, at);
+        }
+        self.end = end;
+        Some(at)
+    }
+
+    fn give_back(&mut self, range: FrameRange) {
+        let (mut start, mut end) = (range.start, range.end);
+        if let Some((s, e)) = self.free.range(..start).next_back().map(|(s, e)| (*s, *e))
+            && e == start
+        {
+            self.free.remove(&s);
+            start = s;
+        }
+        if let Some(e) = self.free.remove(&end) {
+            end = e;
+        }
+        if end == self.end {
+            self.end = start;
+        } else {
+            self.free.insert(start, end);
+        }
+    }
+
+    /// Enters a run, merged with neighbours of the same count.
+    fn insert(&mut self, start: u64, end: u64, refs: u32) {
+        let (mut start, mut end) = (start, end);
+        if let Some((s, run)) = self.runs.range(..start).next_back()
+            && run.end == start
+            && run.refs == refs
+        {
+            start = *s;
+        }
+        if let Some(run) = self.runs.get(&end)
+            && run.refs == refs
+        {
+            let next_end = run.end;
+            self.runs.remove(&end);
+            end = next_end;
+        }
+        self.runs.insert(start, Run { end, refs });
+    }
+
+    /// Adds `delta` to the counts of a range; returns what fell to zero.
+    fn adjust(&mut self, range: FrameRange, delta: i32) -> Vec<FrameRange> {
+        let mut pieces = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let found = self.runs.range(..=at).next_back().filter(|(_, r)| r.end > at);
+            let Some((start, end, refs)) = found.map(|(s, r)| (*s, r.end, r.refs)) else {
+                debug_assert!(false, "frame {at:#x} is not allocated");
+                break;
+            };
+            self.runs.remove(&start);
+            if start < at {
+                self.runs.insert(start, Run { end: at, refs });
+            }
+            if range.end < end {
+                self.runs.insert(range.end, Run { end, refs });
+            }
+            let stop = end.min(range.end);
+            pieces.push((at, stop, refs.saturating_add_signed(delta)));
+            at = stop;
+        }
+        let mut freed: Vec<FrameRange> = Vec::new();
+        for (start, end, refs) in pieces {
+            if refs > 0 {
+                self.insert(start, end, refs);
+            } else {
+                match freed.last_mut() {
+                    Some(last) if last.end == start => last.end = end,
+                    _ => freed.push(FrameRange { start, end }),
+                }
+            }
+        }
+        freed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: u64, end: u64) -> FrameRange {
+        FrameRange { start: start * PAGE_SIZE, end: end * PAGE_SIZE }
+    }
+
+    #[test]
+    fn counts_split_and_merge_and_freed_frames_read_as_zero() -> Result<(), Errno> {
+        let file = MemoryFile::new()?;
+        let r = file.allocate(8 * PAGE_SIZE, PAGE_SIZE)?;
+        assert_eq!(r, range(0, 8));
+        file.write_at(3 * PAGE_SIZE, &[1; 16])?;
+        file.inc_ref(range(2, 4));
+        assert_eq!(file.shared_prefix(r), (false, 2 * PAGE_SIZE));
+        assert_eq!(file.shared_prefix(range(2, 8)), (true, 2 * PAGE_SIZE));
+        file.dec_ref(range(2, 4));
+        assert_eq!(file.frames.lock().runs.len(), 1);
+        file.dec_ref(r);
+        assert_eq!(file.allocated(), 0);
+        let again = file.allocate(PAGE_SIZE * 4, PAGE_SIZE)?;
+        let mut buf = [9; 16];
+        file.read_at(again.start + 3 * PAGE_SIZE, &mut buf)?;
+        assert_eq!(buf, [0; 16]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_pinned_frame_is_not_reused() -> Result<(), Errno> {
+        let file = MemoryFile::new()?;
+        let r = file.allocate(PAGE_SIZE, PAGE_SIZE)?;
+        file.write_at(r.start, &[5])?;
+        let pin = file.pin();
+        file.dec_ref(r);
+        let mut byte = [0];
+        file.read_at(r.start, &mut byte)?;
+        assert_eq!(byte, [5]);
+        assert_ne!(file.allocate(PAGE_SIZE, PAGE_SIZE)?, r);
+        drop(pin);
+        let other = file.allocate(PAGE_SIZE, PAGE_SIZE)?;
+        file.dec_ref(other);
+        file.read_at(r.start, &mut byte)?;
+        assert_eq!(byte, [0]);
+        Ok(())
+    }
+}

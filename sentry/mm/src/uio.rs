@@ -1,0 +1,271 @@
+//! Where a read puts its bytes and where a write takes them from. Linux: include/linux/uio.h, `struct iov_iter`.
+//!
+//! A view is resolved to memory of the sentry's before a file operation begins, and holds a [`Pin`] on the frames; so a
+//! filesystem may copy through it while it holds its own locks, and cannot meet a page fault. A view may be shorter than
+//! what the caller asked for when guest memory behind it ends early: the call then transfers less, or fails with
+//! `EFAULT` if nothing at all could be resolved.
+
+use crate::memory_file::Pin;
+use platform_host::io::HostSeg;
+use platform_host::uaccess;
+use sentry_uapi::Errno;
+use sentry_uapi::errno::EFAULT;
+use smallvec::SmallVec;
+use std::marker::PhantomData;
+
+/// Segments of a view.
+pub type Segs = SmallVec<[HostSeg; 2]>;
+
+struct View<'a> {
+    segs: Segs,
+    /// First segment that is not used up, and how much of it is.
+    at: usize,
+    used: usize,
+    remaining: usize,
+    done: usize,
+    _pin: Option<Pin>,
+    _memory: PhantomData<&'a mut [u8]>,
+}
+
+impl View<'_> {
+    fn new(segs: Segs, pin: Option<Pin>) -> Self {
+        let remaining = segs.iter().map(|s| s.len()).sum();
+        View { segs, at: 0, used: 0, remaining, done: 0, _pin: pin, _memory: PhantomData }
+    }
+
+    fn advance(&mut self, mut n: usize) {
+        n = n.min(self.remaining);
+        self.remaining -= n;
+        self.done += n;
+        while n > 0 {
+            let Some(left) = self.segs.get(self.at).map(|s| s.len() - self.used) else { return };
+            if n < left {
+                self.used += n;
+                return;
+            }
+            n -= left;
+            self.at += 1;
+            self.used = 0;
+        }
+    }
+
+    fn revert(&mut self, n: usize) {
+        let mut n = n.min(self.done);
+        self.done -= n;
+        self.remaining += n;
+        while n > 0 {
+            if self.used == 0 {
+                self.at -= 1;
+                self.used = self.segs[self.at].len();
+            }
+            let step = n.min(self.used);
+            self.used -= step;
+            n -= step;
+        }
+    }
+
+    fn current(&self, max: usize) -> Option<HostSeg> {
+        let mut at = self.at;
+        let mut used = self.used;
+        loop {
+            let seg = self.segs.get(at)?.slice(used, max);
+            if !seg.is_empty() || max == 0 {
+                return Some(seg);
+            }
+            at += 1;
+            used = 0;
+        }
+    }
+
+    fn rest(&self, max: usize) -> Segs {
+        let mut out = Segs::new();
+        let mut used = self.used;
+        let mut left = max;
+        for seg in self.segs.iter().skip(self.at) {
+            let part = seg.slice(used, left);
+            used = 0;
+            left -= part.len();
+            if !part.is_empty() {
+                out.push(part);
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        out
+    }
+
+    fn each(&mut self, max: usize, mut f: impl FnMut(HostSeg, usize) -> usize) -> Result<usize, Errno> {
+        let mut total = 0;
+        while total < max && self.remaining > 0 {
+            let Some(seg) = self.current(max - total) else { break };
+            let left = f(seg, total);
+            let n = seg.len() - left;
+            self.advance(n);
+            total += n;
+            if left > 0 {
+                return if total > 0 { Ok(total) } else { Err(EFAULT) };
+            }
+        }
+        Ok(total)
+    }
+}
+
+/// The destination of a read.
+pub struct IoDst<'a>(View<'a>);
+
+/// The source of a write.
+pub struct IoSrc<'a>(View<'a>);
+
+impl<'a> IoDst<'a> {
+    /// A buffer of the sentry's.
+    pub fn from_slice(buf: &'a mut [u8]) -> IoDst<'a> {
+        // SAFETY: the slice is borrowed exclusively for as long as the view lives.
+        let seg = unsafe { HostSeg::new(buf.as_mut_ptr(), buf.len()) };
+        IoDst(View::new(SmallVec::from_slice(&[seg]), None))
+    }
+
+    pub(crate) fn from_segs(segs: Segs, pin: Pin) -> IoDst<'a> {
+        IoDst(View::new(segs, Some(pin)))
+    }
+
+    /// Bytes there is room for.
+    pub fn remaining(&self) -> usize {
+        self.0.remaining
+    }
+
+    /// Bytes written so far.
+    pub fn done(&self) -> usize {
+        self.0.done
+    }
+
+    /// Copies as much of `src` as there is room for; returns how much.
+    ///
+    /// # Errors
+    /// `EFAULT` if not a byte could be copied.
+    pub fn write(&mut self, src: &[u8]) -> Result<usize, Errno> {
+        // SAFETY: the segment is memory the view holds; `src` is a live slice that is at least `at + seg.len()` long.
+        self.0.each(src.len(), |seg, at| unsafe { uaccess::copy(seg.ptr(), src.as_ptr().add(at), seg.len()) })
+    }
+
+    /// Writes `n` zeros, or as many as there is room for.
+    pub fn write_zeros(&mut self, n: usize) -> Result<usize, Errno> {
+        // SAFETY: the segment is memory the view holds.
+        self.0.each(n, |seg, _| unsafe { uaccess::zero(seg.ptr(), seg.len()) })
+    }
+
+    /// Copies from other pinned or owned memory, such as frames of a page cache the caller holds a reference to.
+    pub fn write_seg(&mut self, src: HostSeg) -> Result<usize, Errno> {
+        // SAFETY: both are memory vouched for when the segments were made; at + seg.len() is within src.
+        self.0.each(src.len(), |seg, at| unsafe { uaccess::copy(seg.ptr(), src.ptr().add(at), seg.len()) })
+    }
+
+    /// The next `max` bytes of room as segments for a host call; follow it with [`IoDst::advance`].
+    pub fn segs(&self, max: usize) -> Segs {
+        self.0.rest(max)
+    }
+
+    /// Counts `n` bytes as written.
+    pub fn advance(&mut self, n: usize) {
+        self.0.advance(n);
+    }
+
+    /// Takes back the last `n` bytes written.
+    pub fn revert(&mut self, n: usize) {
+        self.0.revert(n);
+    }
+
+    /// Makes the view at most `n` more bytes long.
+    pub fn truncate(&mut self, n: usize) {
+        let segs = self.0.rest(n);
+        let (done, pin) = (self.0.done, self.0._pin.take());
+        self.0 = View::new(segs, pin);
+        self.0.done = done;
+    }
+}
+
+impl<'a> IoSrc<'a> {
+    /// A buffer of the sentry's.
+    pub fn from_slice(buf: &'a [u8]) -> IoSrc<'a> {
+        // SAFETY: the slice is borrowed for as long as the view lives, and a source is never written to.
+        let seg = unsafe { HostSeg::new(buf.as_ptr().cast_mut(), buf.len()) };
+        IoSrc(View::new(SmallVec::from_slice(&[seg]), None))
+    }
+
+    pub(crate) fn from_segs(segs: Segs, pin: Pin) -> IoSrc<'a> {
+        IoSrc(View::new(segs, Some(pin)))
+    }
+
+    /// Bytes left to take.
+    pub fn remaining(&self) -> usize {
+        self.0.remaining
+    }
+
+    /// Bytes taken so far.
+    pub fn done(&self) -> usize {
+        self.0.done
+    }
+
+    /// Fills as much of `dst` as there are bytes left; returns how much.
+    ///
+    /// # Errors
+    /// `EFAULT` if not a byte could be copied.
+    pub fn read(&mut self, dst: &mut [u8]) -> Result<usize, Errno> {
+        let base = dst.as_mut_ptr();
+        // SAFETY: the segment is memory the view holds; `dst` is a live slice that is at least `at + seg.len()` long.
+        self.0.each(dst.len(), |seg, at| unsafe { uaccess::copy(base.add(at), seg.ptr(), seg.len()) })
+    }
+
+    /// All that is left, at most `max` bytes.
+    pub fn read_vec(&mut self, max: usize) -> Result<Vec<u8>, Errno> {
+        let mut buf = vec![0; self.remaining().min(max)];
+        let n = self.read(&mut buf)?;
+        buf.truncate(n);
+        Ok(buf)
+    }
+
+    /// Copies into other pinned or owned memory.
+    pub fn read_seg(&mut self, dst: HostSeg) -> Result<usize, Errno> {
+        // SAFETY: both are memory vouched for when the segments were made; at + seg.len() is within dst.
+        self.0.each(dst.len(), |seg, at| unsafe { uaccess::copy(dst.ptr().add(at), seg.ptr(), seg.len()) })
+    }
+
+    /// The next `max` bytes as segments for a host call; follow it with [`IoSrc::advance`].
+    pub fn segs(&self, max: usize) -> Segs {
+        self.0.rest(max)
+    }
+
+    /// Counts `n` bytes as taken.
+    pub fn advance(&mut self, n: usize) {
+        self.0.advance(n);
+    }
+
+    /// Gives back the last `n` bytes taken.
+    pub fn revert(&mut self, n: usize) {
+        self.0.revert(n);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_advances_and_reverts_over_segments() {
+        let mut buf = [0u8; 10];
+        let mut dst = IoDst::from_slice(&mut buf);
+        assert_eq!(dst.write(b"abc"), Ok(3));
+        dst.revert(1);
+        assert_eq!(dst.write(b"XYZ"), Ok(3));
+        assert_eq!(dst.write_zeros(100), Ok(5));
+        assert_eq!(dst.write(b"no room"), Ok(0));
+        assert_eq!((dst.remaining(), dst.done()), (0, 10));
+        assert_eq!(&buf, b"abXYZ\0\0\0\0\0");
+        let mut src = IoSrc::from_slice(b"hello world");
+        let mut word = [0; 5];
+        assert_eq!(src.read(&mut word), Ok(5));
+        assert_eq!(&word, b"hello");
+        src.revert(2);
+        assert_eq!(src.read_vec(100), Ok(b"lo world".to_vec()));
+    }
+}

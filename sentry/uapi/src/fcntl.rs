@@ -1,0 +1,81 @@
+//! Linux: include/uapi/asm-generic/fcntl.h and include/uapi/linux/fcntl.h.
+
+use bitflags::bitflags;
+
+bitflags! {
+    /// Flags of open(2) and of open files.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct OpenFlags: u32 {
+        /// Write only. Reading only is the absence of this and the next.
+        const WRONLY = 0o1;
+        /// Read and write.
+        const RDWR = 0o2;
+        /// Make the file if it is missing.
+        const CREAT = 0o100;
+        /// Fail if it exists.
+        const EXCL = 0o200;
+        /// Do not make a terminal the controlling one.
+        const NOCTTY = 0o400;
+        /// Truncate to nothing.
+        const TRUNC = 0o1000;
+        /// Write at the end.
+        const APPEND = 0o2000;
+        /// Do not block.
+        const NONBLOCK = 0o4000;
+        /// Writes reach the medium with the data needed to read them back.
+        const DSYNC = 0o10000;
+        /// Signal-driven I/O.
+        const ASYNC = 0o20000;
+        /// Bypass caches.
+        const DIRECT = 0o40000;
+        /// Allow large files; always on in a 64-bit kernel.
+        const LARGEFILE = 0o100_000;
+        /// Must be a directory.
+        const DIRECTORY = 0o200_000;
+        /// Do not follow a symbolic link at the end.
+        const NOFOLLOW = 0o400_000;
+        /// Do not update the access time.
+        const NOATIME = 0o1_000_000;
+        /// Close on exec.
+        const CLOEXEC = 0o2_000_000;
+        /// Writes reach the medium; includes `DSYNC`.
+        const SYNC = 0o4_010_000;
+        /// A place in the tree only, no access to the file.
+        const PATH = 0o10_000_000;
+        /// An unnamed regular file; includes `DIRECTORY`.
+        const TMPFILE = 0o20_200_000;
+        /// An unassigned or out-of-range access mode, kept for open(2)'s checks.
+        const _ = !0;
+    }
+}
+
+impl OpenFlags {
+    /// Whether the access mode allows reading (mode 3, used for ioctls only, does not).
+    pub fn readable(self) -> bool {
+        self.bits() & 3 == 0 || self.bits() & 3 == 2
+    }
+
+    /// Whether the access mode allows writing.
+    pub fn writable(self) -> bool {
+        self.bits() & 3 == 1 || self.bits() & 3 == 2
+    }
+}
+
+/// Use the working directory.
+pub const AT_FDCWD: i32 = -100;
+/// Do not follow a symbolic link at the end.
+pub const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+/// Check with the effective ids (faccessat2).
+pub const AT_EACCESS: u32 = 0x200;
+/// Remove a directory (unlinkat).
+pub const AT_REMOVEDIR: u32 = 0x200;
+/// Follow a symbolic link at the end (linkat).
+pub const AT_SYMLINK_FOLLOW: u32 = 0x400;
+/// Do not trigger automounts.
+pub const AT_NO_AUTOMOUNT: u32 = 0x800;
+/// An empty path stands for the descriptor itself.
+pub const AT_EMPTY_PATH: u32 = 0x1000;
+/// Longest path with its terminating zero.
+pub const PATH_MAX: usize = 4096;
+/// Longest name of a directory entry.
+pub const NAME_MAX: usize = 255;

@@ -1,0 +1,24 @@
+//! Linux: include/uapi/asm-generic/poll.h and include/uapi/linux/eventpoll.h. The low bits of both are the same.
+
+/// Data to read.
+pub const POLLIN: u32 = 0x1;
+/// Urgent data.
+pub const POLLPRI: u32 = 0x2;
+/// Room to write.
+pub const POLLOUT: u32 = 0x4;
+/// Error; always reported.
+pub const POLLERR: u32 = 0x8;
+/// Hang-up; always reported.
+pub const POLLHUP: u32 = 0x10;
+/// Not an open descriptor.
+pub const POLLNVAL: u32 = 0x20;
+/// As POLLIN.
+pub const POLLRDNORM: u32 = 0x40;
+/// Priority band readable.
+pub const POLLRDBAND: u32 = 0x80;
+/// As POLLOUT.
+pub const POLLWRNORM: u32 = 0x100;
+/// Priority band writable.
+pub const POLLWRBAND: u32 = 0x200;
+/// The peer has shut down writing.
+pub const POLLRDHUP: u32 = 0x2000;
