@@ -5,6 +5,9 @@
 pub mod errno;
 pub mod fcntl;
 pub mod poll;
+pub mod resource;
+pub mod sched;
+pub mod sigaction;
 pub mod signal;
 pub mod stat;
 pub mod sysno;
