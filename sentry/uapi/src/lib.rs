@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod auxvec;
+pub mod binfmts;
 pub mod errno;
 pub mod fcntl;
 pub mod poll;
