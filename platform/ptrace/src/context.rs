@@ -9,7 +9,7 @@ use crate::tracee::{self, ptrace_error};
 use crate::trap;
 use platform::{AddressSpace, Context, FpState, Interrupter, PlatformError, PlatformStats, PtRegs, Trap};
 use platform_host::ptrace::{self, Resume};
-use platform_host::wait::{WaitStatus, wait_tracee};
+use platform_host::wait::{self, WaitStatus, wait_tracee};
 use platform_host::{affinity, process};
 use sentry_uapi::errno::EINVAL;
 use std::sync::Arc;
@@ -118,14 +118,18 @@ impl PtraceContext {
             return;
         }
         let entry = &self.shared.entry;
-        let result = if process.wants_spare(thread.tid) {
+        let result = if process.claim_place(thread.tid) {
             tracee::park(thread.tid, entry)
-                .map(|()| process.give_back(Spare { tid: thread.tid, fresh: false }))
+                .map(|()| process.park_claimed(Spare { tid: thread.tid, fresh: false }))
         } else {
             tracee::exit(thread.tid, entry)
         };
         if let Err(error) = result {
             tracing::debug!("stub thread {}: {error}", thread.tid);
+            // It has been killed; as long as it is not reaped, its leader cannot be.
+            if !thread.is_leader() {
+                let _ = wait::reap(thread.tid);
+            }
         }
     }
 

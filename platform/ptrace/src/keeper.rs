@@ -60,7 +60,7 @@ impl Keeper {
             move || match Zygote::new(&control) {
                 Ok((zygote, layout)) => {
                     let _ = sender.send(Ok(layout));
-                    desk.keep(zygote);
+                    desk.keep(&zygote);
                 }
                 Err(error) => {
                     let _ = sender.send(Err(error));
@@ -102,12 +102,6 @@ impl Keeper {
         self.desk.jobs.lock().dead.push(Corpse { pid, traced, queue });
         self.desk.work.notify_one();
     }
-
-    /// Number of stubs that are ready at this moment.
-    #[cfg(test)]
-    pub(crate) fn ready(&self) -> usize {
-        self.desk.jobs.lock().ready.len()
-    }
 }
 
 impl Drop for Keeper {
@@ -122,7 +116,7 @@ impl Drop for Keeper {
 }
 
 impl Desk {
-    fn keep(&self, zygote: Zygote) {
+    fn keep(&self, zygote: &Zygote) {
         loop {
             let mut jobs = self.jobs.lock();
             let dead = std::mem::take(&mut jobs.dead);
@@ -137,7 +131,7 @@ impl Desk {
             drop(jobs);
             // First those who wait, then the dead, whose memory is wanted too.
             if wanted {
-                self.refill(&zygote);
+                self.refill(zygote);
             }
             dead.into_iter().for_each(Corpse::reap);
         }

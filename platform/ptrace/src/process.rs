@@ -40,6 +40,8 @@ struct State {
     failed: Option<Errno>,
     members: Vec<Arc<StubThread>>,
     spare: Vec<Spare>,
+    /// Places for threads that are about to park.
+    claimed: usize,
 }
 
 /// A stub process, killed and reaped when this is dropped.
@@ -227,10 +229,20 @@ impl StubProcess {
         self.state.lock().spare.push(spare);
     }
 
-    /// Whether one more parked thread is welcome. The leader always is: when it ended, the process would be a zombie
-    /// with living threads.
-    pub(crate) fn wants_spare(&self, tid: i32) -> bool {
-        tid == self.pid || self.state.lock().spare.len() < MAX_SPARE
+    /// Claims a place among the parked threads, for a later [`Self::park_claimed`]. The leader always gets one: when it
+    /// ended, the process would be a zombie with living threads.
+    pub(crate) fn claim_place(&self, tid: i32) -> bool {
+        let mut state = self.state.lock();
+        let welcome = tid == self.pid || state.spare.len() + state.claimed < MAX_SPARE;
+        state.claimed += usize::from(welcome);
+        welcome
+    }
+
+    /// Puts a thread that has been parked into the place claimed for it.
+    pub(crate) fn park_claimed(&self, spare: Spare) {
+        let mut state = self.state.lock();
+        state.claimed -= 1;
+        state.spare.push(spare);
     }
 
     pub(crate) fn join(&self, thread: &Arc<StubThread>) {

@@ -57,7 +57,7 @@ impl Zygote {
         // SAFETY: the parking loop is position-independent code without stack or library.
         let pid = unsafe { process::fork_into(runsc_stub_park) }.map_err(tracee::call_error("clone"))?;
         let mut zygote =
-            Zygote { pid, parent: 0, entry: Entry::in_sentry(), control: control.clone(), queue: queue };
+            Zygote { pid, parent: 0, entry: Entry::in_sentry(), control: control.clone(), queue };
         ptrace::seize(pid).map_err(|errno| match errno {
             EPERM => PlatformError::Unavailable(
                 "ptrace is not permitted here: kernel.yama.ptrace_scope must be below 2, or the sandbox needs \

@@ -29,6 +29,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> Machine {
+        // SAFETY: the name is a C string, the descriptor is fresh.
         let fd = unsafe {
             let fd = libc::memfd_create(c"guest-memory".as_ptr(), libc::MFD_CLOEXEC);
             assert!(fd >= 0);
@@ -91,12 +92,14 @@ pub(crate) fn run(
     context.switch(aspace, regs).unwrap()
 }
 
-/// The stub processes of this process and their threads: children whose page of code lies at the stub's address.
-pub(crate) fn stub_threads() -> usize {
-    children()
-        .iter()
-        .map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count))
-        .sum()
+/// The number of threads of a process.
+pub(crate) fn threads_of(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+/// The number of threads of the child that has the most.
+pub(crate) fn most_threads() -> usize {
+    children().into_iter().map(threads_of).max().unwrap_or(0)
 }
 
 /// The children of this process, dead ones included.
