@@ -4,6 +4,7 @@
 
 pub mod affinity;
 pub mod call;
+pub mod cpu;
 pub mod io;
 pub mod memfd;
 pub mod process;

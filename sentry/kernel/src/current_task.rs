@@ -208,7 +208,7 @@ impl TaskContext for CurrentTask {
     }
 
     fn files(&self) -> Arc<FdTable> {
-        self.task.files().unwrap_or_default()
+        self.task.files().unwrap_or_else(|_| FdTable::new())
     }
 
     fn dequeue_signal(&self, set: SigSet) -> Option<SigInfo> {

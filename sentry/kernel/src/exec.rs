@@ -125,7 +125,7 @@ impl CurrentTask {
         let old = self.task().cred();
         let mut new = (*old).clone();
         let attr = file.inode().getattr()?;
-        let may_set_id = !file.path().mnt.is_nosuid()
+        let may_set_id = file.path().mnt.may_suid(&self.mnt_ns(), &old)
             && !self.no_new_privs.load(Ordering::Relaxed)
             && old.user_ns.from_kuid(attr.uid).is_some()
             && old.user_ns.from_kgid(attr.gid).is_some();
@@ -258,7 +258,7 @@ impl CurrentTask {
         self.group.timers_exec();
         // Descriptors shared with another process are shared no longer.
         let files = self.task().files()?;
-        let files = if Arc::strong_count(&files) > 2 { files.copy()? } else { files };
+        let files = if Arc::strong_count(&files) > 2 { files.copy() } else { files };
         self.task().resources.lock().files = Some(files.clone());
         files.close_on_exec(self);
         let dumpable = !secure && program.file.inode().permission(&self.task().cred(), Access::READ).is_ok();
@@ -309,10 +309,10 @@ impl CurrentTask {
         let vdso = self.map_vdso(mm, aslr.vdso_addr(stack_top, PAGE_SIZE * 4), &limits)?;
         let mut random = [0; 16];
         kernel.random(&mut random);
-        let (hwcap, hwcap2) = sentry_loader::hwcaps();
+        let (hwcap, hwcap2, minsigstksz) = platform_host::cpu::auxv_features();
         let aux = AuxInfo {
             sysinfo_ehdr: vdso,
-            minsigstksz: sentry_loader::min_signal_stack(),
+            minsigstksz,
             hwcap,
             hwcap2,
             phdr: main.phdr_addr,

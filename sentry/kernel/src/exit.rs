@@ -46,7 +46,9 @@ impl CurrentTask {
         };
         drop(fs_gone);
         if let Some(files) = files {
-            files.release(&self);
+            if Arc::strong_count(&files) == 1 {
+                files.close_all(&self);
+            }
         }
         self.ctx.leave();
         task.set_run_state(RunState::Zombie);

@@ -100,11 +100,11 @@ impl CurrentTask {
         let fp = self.ctx.fp_state().map_err(|_| EAGAIN)?;
         let (fs, files) = {
             let r = self.task().resources.lock();
-            let fs = if flags.contains(CloneFlags::FS) { r.fs.clone() } else { Arc::new(r.fs.copy()) };
+            let fs = if flags.contains(CloneFlags::FS) { r.fs.clone() } else { r.fs.copy() };
             (fs, r.files.clone())
         };
         let files = match files {
-            Some(f) if !flags.contains(CloneFlags::FILES) => Some(f.copy()?),
+            Some(f) if !flags.contains(CloneFlags::FILES) => Some(f.copy()),
             other => other,
         };
         let pid_ns = if is_thread { self.pid_ns() } else { ns.pid_for_children.clone() };

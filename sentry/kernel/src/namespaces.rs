@@ -3,9 +3,7 @@
 use crate::{
     CgroupNamespace, CurrentTask, IpcNamespace, NsProxy, PidNamespace, TimeNamespace, UtsNamespace,
 };
-use fs_vfs::TaskContext;
 use sentry_auth::{CapSet, Cred, SecureBits, UserNamespace, ns_capable};
-use sentry_net::NetNamespace;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EPERM;
 use sentry_uapi::sched::CloneFlags;
@@ -49,7 +47,7 @@ impl CurrentTask {
     }
 
     fn current_chrooted(&self) -> bool {
-        self.fs().root_is_not(&self.mnt_ns().root())
+        self.task().ns().mnt.root().is_none_or(|root| !self.task().fs().root().same(&root))
     }
 
     /// The namespaces of a child, or of the caller after unshare(2). `cred` are those it will have.
@@ -67,7 +65,7 @@ impl CurrentTask {
         let kernel = self.kernel();
         let user_ns = cred.user_ns.clone();
         if flags.contains(CloneFlags::NEWNS) {
-            ns.mnt = ns.mnt.copy(kernel.alloc_inum(), &user_ns, &kernel.vfs)?;
+            return Err(sentry_uapi::errno::EINVAL);
         }
         if flags.contains(CloneFlags::NEWUTS) {
             ns.uts = UtsNamespace::new(kernel.alloc_inum(), user_ns.clone(), ns.uts.names());
@@ -79,7 +77,7 @@ impl CurrentTask {
             ns.pid_for_children = PidNamespace::create(&self.pid_ns(), user_ns.clone(), kernel.alloc_inum())?;
         }
         if flags.contains(CloneFlags::NEWNET) {
-            ns.net = NetNamespace::new(user_ns.clone());
+            ns.net = ns.net.copy_net_ns(user_ns.clone());
         }
         if flags.contains(CloneFlags::NEWCGROUP) {
             ns.cgroup = Arc::new(CgroupNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() });

@@ -50,7 +50,7 @@ pub struct VmaFile {
 
 /// A mapped range with one set of properties.
 #[derive(Clone)]
-pub struct Vma {
+pub(crate) struct Vma {
     pub(crate) end: u64,
     pub(crate) prot: Prot,
     /// The most mprotect(2) may grant.

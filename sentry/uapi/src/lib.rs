@@ -16,3 +16,11 @@ pub mod sysno;
 pub mod time;
 
 pub use errno::Errno;
+pub mod if_;
+pub mod in6;
+pub mod in_;
+pub mod netlink;
+pub mod rtnetlink;
+pub mod socket;
+pub mod tcp;
+pub mod un;

@@ -1,4 +1,3 @@
 //! What depends on the processor.
 
 mod x86_64;
-pub(crate) use x86_64::*;

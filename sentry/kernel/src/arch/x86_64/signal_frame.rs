@@ -1,7 +1,8 @@
 //! Signal frames. Linux: arch/x86/kernel/signal_64.c, arch/x86/kernel/fpu/signal.c.
 
 use crate::CurrentTask;
-use platform::{FpState, PtRegs, XSTATE_BV_OFFSET};
+use platform::arch::XSTATE_BV_OFFSET;
+use platform::{FpState, PtRegs};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EFAULT;
 use sentry_uapi::sigaction::{
