@@ -4,4 +4,6 @@
 pub mod io;
 pub mod memfd;
 pub mod time;
+pub mod tsc;
 pub mod uaccess;
+pub mod vdso;
