@@ -152,13 +152,18 @@ impl Timekeeper {
         let Some((sample, (mult, window))) = next else {
             return state.host_monotonic();
         };
+        self.renew(&mut state, sample, mult, window);
+        state.line.base
+    }
+
+    /// Starts a new line, now, from what the host's clock showed at `sample`.
+    fn renew(&self, state: &mut State, sample: Sample, mult: u64, window: u64) {
         let floor = state.floor;
-        self.publish(&mut state, |old| {
+        self.publish(state, |old| {
             let tsc = rdtsc_ordered();
             let host = sample.nanos.saturating_add(nanos(tsc.saturating_sub(sample.tsc), mult));
             Line::new(tsc, host, old.last_read(tsc).max(floor), mult, window)
         });
-        state.line.base
     }
 
     /// Notes where the host's other clocks stand, at most once in a window.
@@ -283,5 +288,124 @@ impl State {
             (self.reference, self.middle) = (sample, sample);
         }
         known.map(|mult| (mult, STALE_WINDOW))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use platform_host::vdso::CLOCKS;
+
+    /// 2.5 GHz.
+    const RATE: u64 = (1 << 32) * 2 / 5;
+    const MS: i64 = 1_000_000;
+
+    fn state() -> State {
+        let start = at(0, 0);
+        State {
+            line: Line::default(),
+            reference: start,
+            middle: start,
+            last: start,
+            floor: 0,
+            followed: 0,
+            doubts: 0,
+            page: None,
+            getcpu: false,
+        }
+    }
+
+    /// A sample at a number of milliseconds, with the counter `off` nanoseconds wrong.
+    fn at(ms: i64, off: i64) -> Sample {
+        Sample { tsc: (1u64 << 60).wrapping_add_signed((ms * MS + off) * 5 / 2), nanos: ms * MS }
+    }
+
+    fn near(mult: u64) -> bool {
+        mult.abs_diff(RATE) < RATE / 10_000
+    }
+
+    #[test]
+    fn trust_grows_with_the_stretch_measured() {
+        let mut s = state();
+        assert_eq!(s.next_rate(at(1, 0)), None);
+        let mut window = 0;
+        for (ms, expected) in [(2, 8), (10, 40), (50, 200), (300, 1000), (1300, 1000), (2300, 1000)] {
+            let (mult, ns) = s.next_rate(at(ms, 0)).unwrap_or_default();
+            assert!(near(mult) && ns >= window);
+            window = ns;
+            assert_eq!(ns, expected * MS.unsigned_abs());
+            s.line = Line { mult, max_delta: u64::MAX, tsc: at(ms, 0).tsc, base: ms * MS };
+        }
+        assert_eq!((s.reference.nanos, s.middle.nanos), (1300 * MS, 2300 * MS));
+        assert_eq!(s.doubts, 0);
+    }
+
+    #[test]
+    fn after_a_long_rest_the_rate_is_measured_anew() {
+        let mut s = state();
+        s.line = Line { mult: RATE, max_delta: 1, tsc: at(0, 0).tsc, base: 0 };
+        assert_eq!(s.next_rate(at(3_600_000, 40 * MS)), Some((RATE, STALE_WINDOW)));
+        assert_eq!(s.doubts, 0);
+        assert_eq!(s.reference.nanos, 3_600_000 * MS);
+        let (_, window) = s.next_rate(at(3_600_025, 40 * MS)).unwrap_or_default();
+        assert_eq!(window, 100 * MS.unsigned_abs());
+    }
+
+    #[test]
+    fn a_counter_that_jumps_about_falls_into_doubt() {
+        let mut s = state();
+        for round in 1..=i64::from(MAX_DOUBTS) + 1 {
+            s.line = Line { mult: RATE, max_delta: 1, tsc: at(round * 500, 0).tsc, base: round * 500 * MS };
+            assert_eq!(i64::from(s.doubts), round - 1);
+            s.next_rate(at(round * 500 + 400, if round % 2 == 0 { -3 } else { 5 } * MS));
+        }
+        assert!(s.doubts > MAX_DOUBTS);
+        // Set back, there is no rate to be had.
+        let mut s = state();
+        assert_eq!(s.next_rate(at(500, -600 * MS)), None);
+        assert_eq!(s.reference.nanos, 500 * MS);
+    }
+
+    #[test]
+    fn readers_never_go_back_while_the_line_is_renewed_all_the_time() {
+        let t = Timekeeper::new();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut last = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        let nanos = t.monotonic();
+                        assert!(nanos >= last, "{last} then {nanos}");
+                        last = nanos;
+                    }
+                });
+            }
+            let first = sample();
+            while rate(first, sample()).is_none() || sample().nanos - first.nanos < 20 * MS {
+                std::hint::spin_loop();
+            }
+            let mult = rate(first, sample()).unwrap_or(0);
+            for round in 0..200_000u64 {
+                // Up to 1000 ppm too fast or too slow, over windows of which some run out.
+                let wrong = mult - mult / 1000 + mult / 50_000 * (round * 7919 % 100);
+                t.renew(&mut t.state.lock(), sample(), wrong, 500 + round * 104_729 % 100_000);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn clocks_before_their_epoch_and_clocks_without_a_line_are_not_published() {
+        let t = Timekeeper::new();
+        assert_eq!(t.vvar(Line::default(), true).clocks, 0);
+        let line = Line { tsc: 1, max_delta: 2, mult: RATE, base: 10 };
+        t.realtime.store(-11, Ordering::Relaxed);
+        t.boottime.store(5, Ordering::Relaxed);
+        let vvar = t.vvar(line, true);
+        assert_eq!(vvar.clocks, 1 << 1 | 1 << 6 | 1 << 7);
+        let mut base = [0; CLOCKS];
+        (base[1], base[6], base[7]) = (10, 10, 15);
+        assert_eq!((vvar.base, vvar.getcpu), (base, 1));
     }
 }

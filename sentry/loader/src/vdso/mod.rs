@@ -31,7 +31,8 @@ impl Vdso {
     /// Composes the image and has `clocks` publish into its parameters.
     ///
     /// `version` is LINUX_VERSION_CODE of the kernel that guests see. `host_cpus` says that guests run on CPUs that
-    /// have the host's numbers; else getcpu(2) is always a system call.
+    /// have the host's numbers; else getcpu(2) is always a system call. To find out whether the processor tells them,
+    /// the calling thread may visit another CPU; so this comes before the sentry's system calls are filtered.
     ///
     /// # Errors
     /// `ENOMEM` when the sandbox has no memory for two pages.
