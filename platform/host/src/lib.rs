@@ -5,10 +5,13 @@
 pub mod affinity;
 pub mod call;
 pub mod cpu;
+pub mod auxv;
 pub mod io;
 pub mod memfd;
 pub mod process;
 pub mod ptrace;
 pub mod time;
+pub mod tsc;
 pub mod uaccess;
 pub mod wait;
+pub mod vdso;

@@ -12,6 +12,7 @@ mod elf;
 mod plan;
 mod script;
 mod stack;
+mod vdso;
 
 pub use arguments::{Arguments, StringTable, stack_limit};
 pub use aslr::{Aslr, Randomize};
@@ -19,6 +20,7 @@ pub use elf::{ElfImage, ExecStack, ReadAt};
 pub use plan::{FileMap, LoadPlan, Placement, SegmentMap};
 pub use script::{MAX_REWRITES, ScriptLine};
 pub use stack::{AuxInfo, RseqInfo, StackImage};
+pub use vdso::Vdso;
 
 /// Size of a page.
 pub(crate) const PAGE_SIZE: u64 = 4096;
