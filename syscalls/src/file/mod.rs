@@ -1,0 +1,1 @@
+//! Files, descriptors, mounts. Each module names the Linux file it follows.
