@@ -134,6 +134,25 @@ impl ThreadGroup {
         self.pid.global()
     }
 
+    /// Real user id, also after its end.
+    pub fn last_uid(&self) -> sentry_auth::Kuid {
+        *self.last_uid.lock()
+    }
+
+    /// Use of children that were waited for.
+    pub fn children_usage(&self) -> Usage {
+        *self.dead_children.lock()
+    }
+
+    /// Use of all its threads, dead ones included.
+    pub fn usage(&self) -> Usage {
+        let mut usage = *self.dead_threads.lock();
+        for t in self.threads() {
+            usage.add(&t.usage());
+        }
+        usage
+    }
+
     /// The signal handlers.
     pub fn sighand(&self) -> Arc<SigHand> {
         self.sighand.read().clone()
