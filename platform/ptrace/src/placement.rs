@@ -3,7 +3,7 @@
 //! The two hand over at every trap and one of them always sleeps, so they belong on one processor: a wake-up across
 //! processors costs ten times what the rest of a trap does. Both are therefore bound to one, which the scheduler then
 //! cannot change, so this does it: a new pair goes where the fewest contexts run guest code, the keeper moves pairs
-//! between processors by sampling who is in guest code, and lets a stub that has not trapped for a whole tick float, since
+//! between processors by sampling who is in guest code, and lets a stub that has not trapped for long float, since
 //! the scheduler knows better where a program belongs that only computes. Two tasks that wait for each other in turn are
 //! never both in guest code and so stay together, which is what makes their wake-ups cheap.
 //!
@@ -25,6 +25,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(5);
 const IDLE_TICKS: u32 = 20;
 /// Load of a pair that is always found in guest code.
 const FULL: u32 = 1024;
+/// Samples in one stint after which a stub thread floats. Long enough that one which is only kept waiting by another
+/// program stays: it would have to be fetched back at its next trap.
+const FLOAT_TICKS: u32 = 8;
 /// Weight of a new sample is one in 2 to this power: loads follow within some 20 ms.
 const DECAY: u32 = 2;
 /// A pair moves when the others on its processor have this much more load than the other processor. Above one half, which
@@ -45,6 +48,8 @@ pub(crate) struct Pair {
 struct Sample {
     load: u32,
     stint: u32,
+    /// Samples in a row that found the thread in this stint.
+    ticks: u32,
 }
 
 /// All pairs of a platform.
@@ -167,18 +172,16 @@ impl Pair {
         set(self.thread.tid, &CpuSet::single(cpu));
     }
 
-    /// Notes whether the pair is in guest code, and lets it float when it has been there since the last sample. Gives
+    /// Notes whether the pair is in guest code, and lets it float when it has been there for long. Gives
     /// its load.
     fn sample(&self, everywhere: &CpuSet) -> u32 {
         let in_guest = self.thread.is_in_guest();
         let stint = self.thread.stint();
         let mut sample = self.sample.lock();
         sample.load = sample.load - (sample.load >> DECAY) + if in_guest { FULL >> DECAY } else { 0 };
-        if in_guest
-            && !self.thread.is_gone()
-            && stint == sample.stint
-            && !self.floating.load(Ordering::Relaxed)
-        {
+        let same_stint = in_guest && stint == sample.stint;
+        sample.ticks = if same_stint { sample.ticks + 1 } else { 0 };
+        if sample.ticks == FLOAT_TICKS && !self.thread.is_gone() {
             set(self.thread.tid, everywhere);
             // A trap in between finds the mark at its next entry, and binds the thread again.
             self.floating.store(true, Ordering::Relaxed);
