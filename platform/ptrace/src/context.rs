@@ -12,6 +12,7 @@ use platform::{AddressSpace, Context, FpState, Interrupter, PlatformError, Platf
 use platform_host::process;
 use platform_host::ptrace::{self, Resume};
 use platform_host::wait::{self, WaitStatus, wait_tracee};
+use sentry_uapi::Errno;
 use sentry_uapi::errno::EINVAL;
 use std::sync::Arc;
 
@@ -167,6 +168,27 @@ impl PtraceContext {
     }
 }
 
+/// Gives a stub thread its registers, where they differ from those it has.
+fn load(thread: &StubThread, loaded: &mut PtRegs, wanted: &PtRegs) -> Result<(), Errno> {
+    if thread.regs_loaded() {
+        if wanted == loaded {
+            return Ok(());
+        }
+        // The result of a system call, as a rule. `orig_rax`, which only matters with a result that looks like a request
+        // to restart, is left as it is otherwise.
+        let only_rax = PtRegs { rax: wanted.rax, orig_rax: wanted.orig_rax, ..*loaded } == *wanted;
+        if only_rax && !trap::is_restart(wanted.rax) {
+            ptrace::set_rax(thread.tid, wanted.rax)?;
+            loaded.rax = wanted.rax;
+            return Ok(());
+        }
+    }
+    ptrace::set_regs(thread.tid, wanted)?;
+    *loaded = *wanted;
+    thread.set_regs_loaded(true);
+    Ok(())
+}
+
 /// Whether a forked stub was met before it had asked to die with the sentry.
 fn thread_is_unready(regs: &PtRegs, entry: &crate::stub_code::Entry, spare: &Spare) -> bool {
     spare.fresh && regs.rip != entry.parked
@@ -195,13 +217,9 @@ impl Context for PtraceContext {
                 return Ok(Trap::Interrupted);
             }
             let wanted = trap::loadable(regs);
-            if !thread.regs_loaded() || wanted != self.loaded {
-                if let Err(errno) = ptrace::set_regs(thread.tid, &wanted) {
-                    process.exit(thread);
-                    return Err(ptrace_error("PTRACE_SETREGS")(errno));
-                }
-                self.loaded = wanted;
-                thread.set_regs_loaded(true);
+            if let Err(errno) = load(thread, &mut self.loaded, &wanted) {
+                process.exit(thread);
+                return Err(ptrace_error("PTRACE_SETREGS")(errno));
             }
             let stop = self.run(regs)?;
             if let Stop::Trap(trap) = stop {

@@ -14,7 +14,7 @@ use crate::thread::StubThread;
 use parking_lot::Mutex;
 use platform::PlatformError;
 use platform_host::affinity::{self, CpuSet};
-use platform_host::process;
+use platform_host::{process, wait};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
@@ -28,6 +28,8 @@ const FULL: u32 = 1024;
 /// Samples in one stint after which a stub thread floats. Long enough that one which is only kept waiting by another
 /// program stays: it would have to be fetched back at its next trap.
 const FLOAT_TICKS: u32 = 8;
+/// Samples in one stint between two looks whether the process is still there.
+const OVERDUE_TICKS: u32 = 64;
 /// Weight of a new sample is one in 2 to this power: loads follow within some 20 ms.
 const DECAY: u32 = 2;
 /// A pair moves when the others on its processor have this much more load than the other processor. Above one half, which
@@ -57,7 +59,7 @@ pub(crate) struct Placement {
     cpus: Vec<u16>,
     everywhere: CpuSet,
     pairs: Mutex<Vec<Arc<Pair>>>,
-    /// Whether the keeper samples. Never false where there is one processor and so nothing to do.
+    /// Whether the keeper samples.
     sampling: AtomicBool,
     idle_ticks: Mutex<u32>,
 }
@@ -69,7 +71,7 @@ impl Placement {
             affinity::get(0).map_err(|errno| PlatformError::Host { what: "sched_getaffinity", errno })?;
         let cpus = everywhere.members();
         Ok(Placement {
-            sampling: AtomicBool::new(cpus.len() < 2),
+            sampling: AtomicBool::new(false),
             cpus,
             everywhere,
             pairs: Mutex::default(),
@@ -115,12 +117,15 @@ impl Placement {
 
     /// Whether to call [`Self::tick`] after the next [`TICK`].
     pub(crate) fn wants_tick(&self) -> bool {
-        self.cpus.len() > 1 && self.sampling.load(Ordering::Relaxed)
+        self.sampling.load(Ordering::Relaxed)
     }
 
-    /// Samples all pairs, and moves or lets float what is better off elsewhere.
+    /// Samples all pairs, moves or lets float what is better off elsewhere, and finds stubs that were killed.
     pub(crate) fn tick(&self) {
         let pairs = self.pairs.lock();
+        for pair in pairs.iter().filter(|pair| pair.is_overdue_leader()) {
+            reap_idle_siblings(&pairs, pair.thread.pid);
+        }
         let mut loads = vec![0; self.cpus.len()];
         let place = |pair: &Pair| self.cpus.iter().position(|cpu| pair.is_on(*cpu));
         let mut busy = false;
@@ -160,7 +165,29 @@ impl Placement {
     }
 }
 
+/// Reaps the threads of a process that have ended while their host threads were busy in the sentry.
+///
+/// The end of a killed process's leader is reported when all its other threads have been reaped. Its host thread waits
+/// for that, and would for ever if theirs do not look.
+fn reap_idle_siblings(pairs: &[Arc<Pair>], pid: i32) {
+    let idle = |thread: &Arc<StubThread>| {
+        thread.pid == pid && !thread.is_leader() && !thread.is_in_guest() && !thread.is_gone()
+    };
+    for thread in pairs.iter().map(|pair| &pair.thread).filter(|thread| idle(thread)) {
+        if wait::has_ended(thread.tid) {
+            // In this order: the id is free once the thread is reaped.
+            thread.set_gone();
+            let _ = wait::reap(thread.tid);
+        }
+    }
+}
+
 impl Pair {
+    /// Whether the leader of a process has not trapped for so long that its process may have been killed.
+    fn is_overdue_leader(&self) -> bool {
+        self.thread.is_leader() && self.sample.lock().ticks % OVERDUE_TICKS == OVERDUE_TICKS - 1
+    }
+
     fn is_on(&self, cpu: u16) -> bool {
         self.cpu.load(Ordering::Relaxed) == cpu && !self.floating.load(Ordering::Relaxed)
     }
@@ -180,7 +207,7 @@ impl Pair {
         let mut sample = self.sample.lock();
         sample.load = sample.load - (sample.load >> DECAY) + if in_guest { FULL >> DECAY } else { 0 };
         let same_stint = in_guest && stint == sample.stint;
-        sample.ticks = if same_stint { sample.ticks + 1 } else { 0 };
+        sample.ticks = if same_stint { sample.ticks.wrapping_add(1) } else { 0 };
         if sample.ticks == FLOAT_TICKS && !self.thread.is_gone() {
             set(self.thread.tid, everywhere);
             // A trap in between finds the mark at its next entry, and binds the thread again.
