@@ -112,7 +112,8 @@ impl PtraceContext {
         self.shared.placement.remove(&pair);
         self.interrupter.set_target(None);
         process.part(&thread);
-        let ours = forget_traced(&thread);
+        forget_traced(&thread);
+        let ours = pair.is_ours();
         debug_assert!(ours, "a context is dropped by the host thread that used it");
         if thread.is_gone() {
             return;

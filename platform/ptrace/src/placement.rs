@@ -183,6 +183,11 @@ fn reap_idle_siblings(pairs: &[Arc<Pair>], pid: i32) {
 }
 
 impl Pair {
+    /// Whether the calling host thread is that of the pair.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.host == process::gettid()
+    }
+
     /// Whether the leader of a process has not trapped for so long that its process may have been killed.
     fn is_overdue_leader(&self) -> bool {
         self.thread.is_leader() && self.sample.lock().ticks % OVERDUE_TICKS == OVERDUE_TICKS - 1

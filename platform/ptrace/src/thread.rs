@@ -92,16 +92,10 @@ pub(crate) fn note_traced(thread: &Arc<StubThread>) {
     TRACED.with_borrow_mut(|traced| traced.push(thread.clone()));
 }
 
-/// Forgets `thread`; tells whether the calling host thread traced it.
-pub(crate) fn forget_traced(thread: &Arc<StubThread>) -> bool {
-    // A context may be dropped by a destructor that runs after the list's own.
-    TRACED
-        .try_with(|traced| {
-            let mut traced = traced.borrow_mut();
-            let place = traced.iter().position(|other| Arc::ptr_eq(other, thread));
-            place.map(|index| traced.swap_remove(index)).is_some()
-        })
-        .unwrap_or(false)
+/// Forgets `thread`.
+pub(crate) fn forget_traced(thread: &Arc<StubThread>) {
+    // A context may be dropped by a destructor that runs after the list's own; then there is nothing to forget.
+    let _ = TRACED.try_with(|traced| traced.borrow_mut().retain(|other| !Arc::ptr_eq(other, thread)));
 }
 
 /// A stub thread of process `pid` that the calling host thread traces, and which is stopped since that thread is here.
