@@ -6,7 +6,7 @@
 use crate::{Inode, SuperBlock};
 use sentry_sync::{Mutex, level};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 /// A name in a directory, or the root of a filesystem.
@@ -58,6 +58,11 @@ impl Dentry {
     /// The name in the parent directory.
     pub fn name(&self) -> Arc<[u8]> {
         self.place.lock().name.clone()
+    }
+
+    /// Whether the name has been removed. Linux: `d_unlinked`, `d_unhashed`.
+    pub fn is_unhashed(&self) -> bool {
+        self.unhashed.load(Ordering::Acquire)
     }
 
     /// The directory it is in; none for a root.

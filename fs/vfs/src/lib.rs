@@ -12,6 +12,7 @@ mod block;
 mod dentry;
 mod file;
 mod inode;
+mod notify;
 mod path;
 mod poll;
 mod super_block;
@@ -26,6 +27,10 @@ pub use dentry::Dentry;
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
+};
+pub use notify::{
+    NotifyEvent, NotifyMark, NotifyMask, fsnotify_access, fsnotify_close, fsnotify_dentry, fsnotify_file,
+    fsnotify_inode, fsnotify_modify, fsnotify_move, fsnotify_name, fsnotify_open, fsnotify_path,
 };
 pub use path::{Mount, Path};
 pub use poll::PollTable;

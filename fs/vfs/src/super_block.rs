@@ -1,6 +1,6 @@
 //! Linux: include/linux/fs.h, `struct super_block`.
 
-use crate::{Dentry, FileType};
+use crate::{Dentry, FileType, Inode};
 use bitflags::bitflags;
 use sentry_auth::UserNamespace;
 use sentry_sync::{Mutex, level};
@@ -9,8 +9,8 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::EROFS;
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 bitflags! {
     /// What the VFS may assume of a filesystem.
@@ -81,6 +81,11 @@ pub struct SuperBlock {
     /// Recently used dentries, kept alive though nobody holds them. Emptied when the last mount goes.
     lru: Mutex<VecDeque<Arc<Dentry>>, { level::LEAF }>,
     mounts: AtomicU32,
+    /// Number of notification marks on its inodes: mostly none, which must cost nothing. Linux:
+    /// `s_fsnotify_connectors`.
+    marks: AtomicUsize,
+    /// The inodes that have them.
+    marked: Mutex<Vec<Weak<Inode>>, { level::LEAF }>,
 }
 
 /// Most dentries a superblock keeps alive that nobody else holds.
@@ -108,6 +113,8 @@ impl SuperBlock {
             read_only: AtomicBool::new(false),
             lru: Mutex::new(VecDeque::new()),
             mounts: AtomicU32::new(0),
+            marks: AtomicUsize::new(0),
+            marked: Mutex::new(Vec::new()),
         })
     }
 
@@ -154,6 +161,33 @@ impl SuperBlock {
         } else if self.mounts.fetch_sub(1, Ordering::Relaxed) == 1 {
             let all = std::mem::take(&mut *self.lru.lock());
             drop(all);
+            let marked = std::mem::take(&mut *self.marked.lock());
+            for inode in marked.iter().filter_map(Weak::upgrade) {
+                crate::notify::fsnotify_unmount(&inode);
+            }
+        }
+    }
+
+    /// Whether any of its inodes has a notification mark.
+    #[inline]
+    pub(crate) fn has_marks(&self) -> bool {
+        self.marks.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes a mark put on `inode`.
+    pub(crate) fn note_mark(&self, inode: &Arc<Inode>) {
+        self.marks.fetch_add(1, Ordering::Relaxed);
+        let mut marked = self.marked.lock();
+        if !marked.iter().any(|i| std::ptr::eq(i.as_ptr(), Arc::as_ptr(inode))) {
+            marked.push(Arc::downgrade(inode));
+        }
+    }
+
+    /// Notes `count` marks taken off `inode`.
+    pub(crate) fn forget_marks(&self, inode: &Arc<Inode>, count: usize) {
+        self.marks.fetch_sub(count, Ordering::Relaxed);
+        if inode.marks().is_empty() {
+            self.marked.lock().retain(|i| !std::ptr::eq(i.as_ptr(), Arc::as_ptr(inode)));
         }
     }
 }
