@@ -47,7 +47,7 @@ bitflags! {
 
 /// Something that happened to an inode with a mark.
 pub struct NotifyEvent<'a> {
-    /// What: one kind, and perhaps [`NotifyMask::ISDIR`].
+    /// What: one kind (a change of attributes may be several at once), and perhaps [`NotifyMask::ISDIR`].
     pub mask: NotifyMask,
     /// The entry it happened to, when the mark is on its directory.
     pub name: Option<&'a [u8]>,
@@ -186,20 +186,6 @@ pub fn fsnotify_open(file: &File) {
 pub fn fsnotify_close(file: &File) {
     let writable = file.flags().writable();
     fsnotify_file(file, if writable { NotifyMask::CLOSE_WRITE } else { NotifyMask::CLOSE_NOWRITE });
-}
-
-/// A rename: both directories hear of it, joined by `cookie`, and the file. Linux: `fsnotify_move`.
-pub fn fsnotify_move(
-    old_dir: &Inode,
-    old_name: &[u8],
-    new_dir: &Inode,
-    new_name: &[u8],
-    moved: &Inode,
-    cookie: u32,
-) {
-    fsnotify_name(old_dir, old_name, moved, NotifyMask::MOVED_FROM, cookie);
-    fsnotify_name(new_dir, new_name, moved, NotifyMask::MOVED_TO, cookie);
-    fsnotify_inode(moved, NotifyMask::MOVE_SELF);
 }
 
 /// The last name of a file is gone and nobody has it open: its marks go too. Linux: `fsnotify_inoderemove`.
