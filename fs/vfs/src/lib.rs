@@ -10,9 +10,12 @@
 mod attr;
 mod block;
 mod dentry;
+mod eventfd;
+mod eventpoll;
 mod file;
 mod inode;
 mod path;
+mod pipe;
 mod poll;
 mod super_block;
 mod task_context;
@@ -23,11 +26,14 @@ mod vfs;
 pub use attr::{Access, Attr, FileType, SetAttr, SetTime};
 pub use block::{block_on_file, wait_event};
 pub use dentry::Dentry;
+pub use eventfd::do_eventfd;
+pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
 };
 pub use path::{Mount, Path};
+pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
 pub use poll::PollTable;
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};

@@ -5,10 +5,10 @@
 use crate::{
     Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
 };
-use crate::{SetAttr, SuperOps};
+use crate::{EpollLimits, PipeLimits, SetAttr, SuperOps};
 use sentry_auth::{Cred, Kgid, Kuid, UserNamespace};
 use sentry_sync::{Mutex, level};
-use sentry_time::Clocks;
+use sentry_time::{Clocks, TimerQueue};
 use sentry_uapi::Errno;
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::stat::makedev;
@@ -32,6 +32,12 @@ pub enum Pseudo {
 pub struct Vfs {
     /// The kernel's clocks.
     pub clocks: Arc<Clocks>,
+    /// Timers of files.
+    pub timers: Arc<TimerQueue>,
+    /// Memory of pipes.
+    pub pipes: Arc<PipeLimits>,
+    /// Descriptors watched by epoll.
+    pub epoll: Arc<EpollLimits>,
     pipefs: Arc<Mount>,
     sockfs: Arc<Mount>,
     anonfs: Arc<Mount>,
@@ -67,6 +73,9 @@ impl Vfs {
             pipefs: mount(1, "pipefs", 0x5049_5045),
             sockfs: mount(2, "sockfs", 0x534f_434b),
             anonfs: mount(3, "anon_inodefs", 0x0904_1934),
+            timers: TimerQueue::new(clocks.clone()),
+            pipes: Arc::new(PipeLimits::new()),
+            epoll: Arc::new(EpollLimits::new()),
             clocks,
             next_ino: AtomicU64::new(1000),
             next_dev: AtomicU64::new(20),

@@ -3,7 +3,10 @@
 #![deny(missing_docs)]
 
 pub mod errno;
+pub mod eventfd;
+pub mod eventpoll;
 pub mod fcntl;
+pub mod ioctl;
 pub mod poll;
 pub mod signal;
 pub mod stat;
