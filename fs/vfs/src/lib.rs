@@ -17,10 +17,13 @@ mod inode;
 mod path;
 mod pipe;
 mod poll;
+mod select;
+mod signalfd;
 mod super_block;
 mod task_context;
 #[cfg(any(test, feature = "test-context"))]
 mod test_context;
+mod timerfd;
 mod vfs;
 
 pub use attr::{Access, Attr, FileType, SetAttr, SetTime};
@@ -35,8 +38,11 @@ pub use inode::{
 pub use path::{Mount, Path};
 pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
 pub use poll::PollTable;
+pub use select::{PollEntry, PollTarget, SelectEntry, do_poll, do_select};
+pub use signalfd::{do_signalfd, signalfd_set_mask};
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]
 pub use test_context::TestContext;
+pub use timerfd::{do_timerfd_create, do_timerfd_gettime, do_timerfd_settime, timerfd_clock_was_set};
 pub use vfs::{Pseudo, Vfs};

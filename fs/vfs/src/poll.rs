@@ -77,6 +77,16 @@ impl PollTable {
         self.registrations.push(queue.register_exclusive(self.key, once.clone()));
     }
 
+    /// The events of the files to come. Linux: `_key`.
+    pub(crate) fn set_events(&mut self, events: u32) {
+        self.key = events | POLLERR | POLLHUP;
+    }
+
+    /// Registers nothing more: something has been found, or everything is registered. Linux: `_qproc = NULL`.
+    pub(crate) fn stop(&mut self) {
+        self.waker = None;
+    }
+
     /// Before another look at the state: what wakes the queues from here on may choose this waiter again.
     pub(crate) fn rearm(&self) {
         if let Some(once) = &self.once {

@@ -9,8 +9,10 @@ pub mod fcntl;
 pub mod ioctl;
 pub mod poll;
 pub mod signal;
+pub mod signalfd;
 pub mod stat;
 pub mod sysno;
 pub mod time;
+pub mod timerfd;
 
 pub use errno::Errno;
