@@ -398,6 +398,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        crate::locks::locks_remove_file(self);
         self.ops.release(self);
     }
 }

@@ -14,6 +14,7 @@ mod eventfd;
 mod eventpoll;
 mod file;
 mod inode;
+mod locks;
 mod path;
 mod pipe;
 mod poll;
@@ -34,6 +35,10 @@ pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
+};
+pub use locks::{
+    LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
+    locks_remove_posix, locks_show,
 };
 pub use path::{Mount, Path};
 pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};

@@ -2,6 +2,7 @@
 //!
 //! Linux: fs/anon_inodes.c, fs/pipe.c (`pipefs`), net/socket.c (`sockfs`).
 
+use crate::locks::FileLocks;
 use crate::timerfd::RealtimeTimers;
 use crate::{
     Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
@@ -39,6 +40,8 @@ pub struct Vfs {
     pub pipes: Arc<PipeLimits>,
     /// Descriptors watched by epoll.
     pub epoll: Arc<EpollLimits>,
+    /// Locks of all files.
+    pub(crate) file_locks: Arc<FileLocks>,
     /// Timers that have to be looked at when the clock is set.
     pub(crate) realtime_timers: Arc<RealtimeTimers>,
     pipefs: Arc<Mount>,
@@ -78,6 +81,7 @@ impl Vfs {
             anonfs: mount(3, "anon_inodefs", 0x0904_1934),
             timers: TimerQueue::new(clocks.clone()),
             pipes: Arc::new(PipeLimits::new()),
+            file_locks: Arc::new(FileLocks::new()),
             realtime_timers: Arc::new(RealtimeTimers::default()),
             epoll: Arc::new(EpollLimits::new()),
             clocks,
