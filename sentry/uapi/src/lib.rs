@@ -10,6 +10,7 @@ pub mod ioctl;
 pub mod poll;
 pub mod signal;
 pub mod signalfd;
+pub mod splice;
 pub mod stat;
 pub mod sysno;
 pub mod time;
