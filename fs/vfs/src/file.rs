@@ -122,6 +122,13 @@ pub trait FileOps: Any + Send + Sync {
         Err(ENODEV)
     }
 
+    /// Called when a writable shared mapping of the file comes (`true`) or goes (`false`). `EPERM`: the file is sealed
+    /// against it. Linux: `mapping_map_writable`.
+    fn map_writable(&self, file: &File, come: bool) -> Result<(), Errno> {
+        let _ = (file, come);
+        Ok(())
+    }
+
     /// fsync(2), or fdatasync(2).
     fn fsync(&self, file: &File, data_only: bool) -> Result<(), Errno> {
         let _ = (file, data_only);

@@ -12,6 +12,8 @@ mod block;
 mod dentry;
 mod file;
 mod inode;
+mod inode_cache;
+mod libfs;
 mod path;
 mod poll;
 mod super_block;
@@ -27,6 +29,8 @@ pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
 };
+pub use inode_cache::InodeCache;
+pub use libfs::{FIRST_ENTRY, dir_emit_dots, drop_suidgid, generic_write_checks};
 pub use path::{Mount, Path};
 pub use poll::PollTable;
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
