@@ -3,7 +3,9 @@
 #![deny(missing_docs)]
 
 pub mod errno;
+pub mod falloc;
 pub mod fcntl;
+pub mod memfd;
 pub mod poll;
 pub mod signal;
 pub mod stat;
