@@ -10,7 +10,6 @@
 #![deny(missing_docs)]
 
 mod dir;
-mod extents;
 mod file;
 mod inode;
 mod memfd;

@@ -1,9 +1,9 @@
 //! The contents of a file in memory. Linux: mm/shmem.c, `shmem_file_read_iter`, `shmem_get_folio_gfp`,
 //! `shmem_undo_range`, `shmem_fallocate`.
 
-use crate::extents::{At, Extents};
 use crate::memfd::Seals;
 use crate::quota::Quota;
+use fs_vfs::{ExtentAt as At, Extents};
 use platform_host::io::{MAX_SEGS, preadv, pwritev};
 use sentry_mm::{FrameRange, IoDst, IoSrc, MappingSet, MemoryFile, PAGE_SIZE};
 use sentry_sync::{RwLock, RwLockWriteGuard, level};

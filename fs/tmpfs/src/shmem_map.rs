@@ -1,7 +1,7 @@
 //! Mapping a file in memory. Linux: mm/shmem.c, `shmem_fault`.
 
-use crate::extents::At;
 use crate::shmem::{Data, FaultAround, ShmemFile, page_up};
+use fs_vfs::ExtentAt as At;
 use sentry_mm::{FrameRange, MapFault, Mappable, MappingSet};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::ENOMEM;

@@ -10,6 +10,7 @@
 mod attr;
 mod block;
 mod dentry;
+mod extents;
 mod file;
 mod inode;
 mod inode_cache;
@@ -25,6 +26,7 @@ mod vfs;
 pub use attr::{Access, Attr, FileType, SetAttr, SetTime};
 pub use block::{block_on_file, wait_event};
 pub use dentry::Dentry;
+pub use extents::{ExtentAt, Extents};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 /// Page-aligned runs of a file's bytes, each with the frames that hold it. Neighbours that continue each other both in
 /// the file and in the memory file are one run.
 #[derive(Default)]
-pub(crate) struct Extents {
+pub struct Extents {
     runs: BTreeMap<u64, FrameRange>,
     bytes: u64,
 }
 
 /// What is at an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum At {
+pub enum ExtentAt {
     /// Frames that hold the bytes from the offset on; the first byte of the range is that of the offset.
     Data(FrameRange),
     /// Nothing, up to this offset (`u64::MAX`: for good).
@@ -22,33 +22,33 @@ pub(crate) enum At {
 
 impl Extents {
     /// Bytes that have frames.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// What is at `offset`, which need not be aligned.
-    pub(crate) fn at(&self, offset: u64) -> At {
+    pub fn at(&self, offset: u64) -> ExtentAt {
         if let Some((start, frames)) = self.runs.range(..=offset).next_back()
             && offset - start < frames.len()
         {
-            return At::Data(frames.slice(offset - start, u64::MAX));
+            return ExtentAt::Data(frames.slice(offset - start, u64::MAX));
         }
-        At::Hole(self.runs.range(offset..).next().map_or(u64::MAX, |(start, _)| *start))
+        ExtentAt::Hole(self.runs.range(offset..).next().map_or(u64::MAX, |(start, _)| *start))
     }
 
     /// The run that ends exactly at `offset`.
-    pub(crate) fn ending_at(&self, offset: u64) -> Option<FrameRange> {
+    pub fn ending_at(&self, offset: u64) -> Option<FrameRange> {
         let (start, frames) = self.runs.range(..offset).next_back()?;
         (start + frames.len() == offset).then_some(*frames)
     }
 
     /// Whether nothing lies at or behind `offset`.
-    pub(crate) fn is_end(&self, offset: u64) -> bool {
-        matches!(self.at(offset), At::Hole(u64::MAX))
+    pub fn is_end(&self, offset: u64) -> bool {
+        matches!(self.at(offset), ExtentAt::Hole(u64::MAX))
     }
 
     /// Enters frames for a hole at `offset`.
-    pub(crate) fn insert(&mut self, offset: u64, frames: FrameRange) {
+    pub fn insert(&mut self, offset: u64, frames: FrameRange) {
         self.bytes += frames.len();
         let mut start = offset;
         let mut run = frames;
@@ -70,7 +70,7 @@ impl Extents {
     }
 
     /// Takes out what lies in `start..end`, which are aligned, and gives back its frames.
-    pub(crate) fn remove(&mut self, start: u64, end: u64) -> Vec<FrameRange> {
+    pub fn remove(&mut self, start: u64, end: u64) -> Vec<FrameRange> {
         let mut gone = Vec::new();
         if start >= end {
             return gone;
@@ -100,15 +100,15 @@ impl Extents {
     }
 
     /// The first offset from `offset` on that has frames (`hole` false) or has none.
-    pub(crate) fn seek(&self, offset: u64, hole: bool) -> u64 {
+    pub fn seek(&self, offset: u64, hole: bool) -> u64 {
         let mut at = offset;
         loop {
             match self.at(at) {
-                At::Data(_) if !hole => return at,
-                At::Data(frames) => at += frames.len(),
-                At::Hole(_) if hole => return at,
-                At::Hole(u64::MAX) => return u64::MAX,
-                At::Hole(next) => at = next,
+                ExtentAt::Data(_) if !hole => return at,
+                ExtentAt::Data(frames) => at += frames.len(),
+                ExtentAt::Hole(_) if hole => return at,
+                ExtentAt::Hole(u64::MAX) => return u64::MAX,
+                ExtentAt::Hole(next) => at = next,
             }
         }
     }
@@ -137,12 +137,11 @@ mod tests {
             let (start, len) = (random(64), random(12) + 1);
             if random(2) == 0 {
                 for unit in start..start + len {
-                    if !model.contains_key(&unit) {
-                        next += random(2);
+                    model.entry(unit).or_insert_with(|| {
+                        next += random(2) + 1;
                         extents.insert(unit, frames(next, 1));
-                        model.insert(unit, next);
-                        next += 1;
-                    }
+                        next
+                    });
                 }
             } else {
                 let gone = extents.remove(start, start + len);
@@ -154,8 +153,8 @@ mod tests {
             assert_eq!(extents.bytes(), model.len() as u64);
             for unit in 0..80 {
                 match (extents.at(unit), model.get(&unit)) {
-                    (At::Data(r), Some(f)) => assert_eq!(r.start, *f),
-                    (At::Hole(end), None) => {
+                    (ExtentAt::Data(r), Some(f)) => assert_eq!(r.start, *f),
+                    (ExtentAt::Hole(end), None) => {
                         assert_eq!(model.range(unit..).next().map_or(u64::MAX, |(k, _)| *k), end);
                     }
                     (got, expected) => unreachable!("{unit}: {got:?}, model has {expected:?}"),
