@@ -87,10 +87,8 @@ pub fn writev(fd: BorrowedFd<'_>, segs: &[HostSeg]) -> Result<usize, Errno> {
 /// `EFAULT` or `ENOMEM` when there is no memory to be had; a host that does not know the call is no error.
 pub fn populate(seg: HostSeg) -> Result<(), Errno> {
     // SAFETY: advice on memory that was vouched for when the segment was made; it changes no contents.
-    match result(
-        isize::try_from(unsafe { libc::madvise(seg.ptr().cast(), seg.len(), libc::MADV_POPULATE_WRITE) })
-            .unwrap_or(-1),
-    ) {
+    let ret = unsafe { libc::madvise(seg.ptr().cast(), seg.len(), libc::MADV_POPULATE_WRITE) };
+    match result(if ret == 0 { 0 } else { -1 }) {
         Ok(_) | Err(sentry_uapi::errno::EINVAL) => Ok(()),
         Err(e) => Err(e),
     }
