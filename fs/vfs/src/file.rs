@@ -1,17 +1,20 @@
 //! Linux: include/linux/fs.h, `struct file` and `struct file_operations`; fs/read_write.c.
 
-use crate::{Inode, Path, PollTable, TaskContext, block_on_file};
+use crate::notify::{fsnotify_access, fsnotify_close, fsnotify_modify};
+use crate::notify_change::{file_remove_privs, write_check_limits};
+use crate::write_access::FileWriter;
+use crate::{FileType, Inode, Path, PollTable, TaskContext, block_on_file, file_accessed};
 use bitflags::bitflags;
 use sentry_auth::Cred;
 use sentry_mm::{IoDst, IoSrc, Mappable};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EBADF, EINVAL, EISDIR, ENODEV, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE};
+use sentry_uapi::errno::{EBADF, EINVAL, EISDIR, ENODEV, ENOENT, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::poll::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 bitflags! {
     /// Flags of preadv2(2) and pwritev2(2).
@@ -189,6 +192,8 @@ pub struct File {
     flags: AtomicU32,
     pos: Mutex<u64, { level::FILE_POS }>,
     cred: Arc<Cred>,
+    /// For a file open for writing.
+    writer: OnceLock<FileWriter>,
 }
 
 impl File {
@@ -206,7 +211,21 @@ impl File {
                 | OpenFlags::NOCTTY
                 | OpenFlags::TRUNC
                 | OpenFlags::CLOEXEC);
-        Arc::new(File { path, inode, ops, flags: AtomicU32::new(kept.bits()), pos: Mutex::new(0), cred })
+        Arc::new(File {
+            path,
+            inode,
+            ops,
+            flags: AtomicU32::new(kept.bits()),
+            pos: Mutex::new(0),
+            cred,
+            writer: OnceLock::new(),
+        })
+    }
+
+    /// Notes what a file open for writing holds.
+    pub(crate) fn set_writer(&self, writer: FileWriter) {
+        // Set once, by the open that made the file.
+        let _ = self.writer.set(writer);
     }
 
     /// Where it was opened.
@@ -296,7 +315,32 @@ impl File {
         if self.inode.is_dir() {
             return Err(EISDIR);
         }
-        self.ops.read(self, ctx, dst, pos)
+        let n = self.ops.read(self, ctx, dst, pos)?;
+        if self.inode.file_type() == FileType::Regular {
+            file_accessed(self);
+        }
+        if n > 0 {
+            fsnotify_access(self);
+        }
+        Ok(n)
+    }
+
+    /// One write, with what the VFS does around it: limits, set-ID bits, notification. Linux: `vfs_write`,
+    /// `generic_write_checks`.
+    fn write_once(&self, ctx: &dyn TaskContext, src: &mut IoSrc<'_>, pos: u64) -> Result<Written, Errno> {
+        if self.inode.file_type() == FileType::Regular && src.remaining() > 0 {
+            let at = if self.flags().contains(OpenFlags::APPEND) { self.ops.size(self)? } else { pos };
+            let allowed = write_check_limits(ctx, at, src.remaining())?;
+            if allowed < src.remaining() {
+                src.truncate(allowed);
+            }
+            file_remove_privs(ctx, self)?;
+        }
+        let written = self.ops.write(self, ctx, src, pos)?;
+        if written.count > 0 {
+            fsnotify_modify(self);
+        }
+        Ok(written)
     }
 
     /// write(2): at the file position, which moves.
@@ -308,7 +352,7 @@ impl File {
             return Err(EBADF);
         }
         let mut pos = self.pos.lock();
-        let written = self.ops.write(self, ctx, src, *pos)?;
+        let written = self.write_once(ctx, src, *pos)?;
         *pos = written.end;
         Ok(written.count)
     }
@@ -325,12 +369,12 @@ impl File {
             return Err(EBADF);
         }
         if self.ops.seekable() || self.flags().contains(OpenFlags::NONBLOCK) || io.contains(IoFlags::NOWAIT) {
-            return self.ops.write(self, ctx, src, pos).map(|w| w.count);
+            return self.write_once(ctx, src, pos).map(|w| w.count);
         }
         let mut total = 0;
         loop {
             let once =
-                block_on_file(ctx, self, POLLOUT | POLLWRNORM, None, || self.ops.write(self, ctx, src, pos));
+                block_on_file(ctx, self, POLLOUT | POLLWRNORM, None, || self.write_once(ctx, src, pos));
             match once {
                 Ok(written) => {
                     total += written.count;
@@ -379,6 +423,9 @@ impl File {
         if !self.inode.is_dir() {
             return Err(ENOTDIR);
         }
+        if self.path.dentry.is_dead() {
+            return Err(ENOENT);
+        }
         struct Track<'a>(&'a mut dyn DirSink, u64);
         impl DirSink for Track<'_> {
             fn entry(&mut self, name: &[u8], ino: u64, dtype: u8, next: u64) -> bool {
@@ -393,12 +440,18 @@ impl File {
         let mut track = Track(sink, *pos);
         let result = self.ops.readdir(self, ctx, *pos, &mut track);
         *pos = track.1;
+        drop(pos);
+        if result.is_ok() {
+            file_accessed(self);
+            fsnotify_access(self);
+        }
         result
     }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
+        fsnotify_close(self);
         self.ops.release(self);
     }
 }

@@ -7,36 +7,91 @@
 //! [`FileOps::poll`] which queues to wait on; [`File`] puts the two together. So a task that waits holds no lock.
 #![forbid(unsafe_code)]
 
+mod atime;
 mod attr;
 mod block;
+mod d_path;
 mod dentry;
 mod extents;
+mod device;
+mod fd_table;
 mod file;
+mod filesystem;
+mod fs_struct;
 mod inode;
 mod inode_cache;
 mod libfs;
+mod mount;
+mod mount_namespace;
+mod namei;
+mod namei_ops;
+mod notify;
+mod notify_change;
+mod open;
 mod path;
 mod poll;
+mod propagation;
+mod rename;
+mod security_xattr;
+mod stat;
 mod super_block;
 mod task_context;
 #[cfg(any(test, feature = "test-context"))]
 mod test_context;
+#[cfg(any(test, feature = "test-context"))]
+pub mod testfs;
 mod vfs;
+mod write_access;
+mod xattr;
 
+pub use atime::file_accessed;
 pub use attr::{Access, Attr, FileType, SetAttr, SetTime};
 pub use block::{block_on_file, wait_event};
+pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use extents::{ExtentAt, Extents};
+pub use device::{DeviceKind, DeviceTable, OpenSpecial};
+pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
+pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
+pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
 };
 pub use inode_cache::InodeCache;
 pub use libfs::{FIRST_ENTRY, dir_emit_dots, drop_suidgid, generic_write_checks};
 pub use path::{Mount, Path};
+pub use mount::{AtimePolicy, Mount, MountFlags};
+pub use mount_namespace::{MountNamespace, MountTable};
+pub use namei::{At, LookupFlags, current_chrooted, user_path_at};
+pub use namei_ops::{
+    do_linkat, do_mkdirat, do_mknodat, do_readlinkat, do_symlinkat, do_unlinkat, mknod_socket,
+};
+pub use notify::{
+    NotifyEvent, NotifyMark, NotifyMask, fsnotify_access, fsnotify_close, fsnotify_dentry, fsnotify_file,
+    fsnotify_inode, fsnotify_modify, fsnotify_name, fsnotify_open, fsnotify_path,
+};
+pub use notify_change::{
+    UTIME_NOW, UTIME_OMIT, do_fchmod, do_fchmodat, do_fchown, do_fchownat, do_ftruncate, do_truncate,
+    do_utimes_fd, do_utimes_path, file_remove_privs, setfl, vfs_chmod, vfs_chown,
+};
+pub use open::{
+    OpenHow, OpenOp, Resolve, build_open_flags, dentry_open, do_filp_open, do_open_execat, do_sys_open,
+};
+pub use path::Path;
 pub use poll::PollTable;
+pub use rename::do_renameat2;
+pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx};
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]
 pub use test_context::TestContext;
-pub use vfs::{Pseudo, Vfs};
+pub use vfs::{CloseHook, Pseudo, Vfs};
+pub use write_access::DenyWrite;
+pub use xattr::{
+    XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX, vfs_getxattr, vfs_listxattr, vfs_removexattr,
+    vfs_setxattr,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,16 @@
 //! Linux: include/linux/fs.h, `struct super_block`.
 
-use crate::{Dentry, FileType};
+use crate::{Dentry, FileType, Inode};
 use bitflags::bitflags;
 use sentry_auth::UserNamespace;
 use sentry_sync::{Mutex, level};
 use sentry_time::Clocks;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::EROFS;
+use sentry_uapi::errno::{EBUSY, EROFS};
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 bitflags! {
     /// What the VFS may assume of a filesystem.
@@ -24,6 +24,8 @@ bitflags! {
         const NODEV = 4;
         /// Nothing on it can be executed. Linux: `SB_I_NOEXEC`.
         const NOEXEC = 8;
+        /// The VFS keeps access times, through [`crate::InodeOps::update_atime`]. Without it the filesystem decides.
+        const ATIME = 16;
     }
 }
 
@@ -78,9 +80,46 @@ pub struct SuperBlock {
     /// What `/proc/mounts` shows as the device.
     pub source: Vec<u8>,
     read_only: AtomicBool,
+    /// Taken while something moves to another directory. Linux: `s_vfs_rename_mutex`.
+    pub(crate) rename_lock: Mutex<(), { level::NAMESPACE }>,
     /// Recently used dentries, kept alive though nobody holds them. Emptied when the last mount goes.
-    lru: Mutex<VecDeque<Arc<Dentry>>, { level::LEAF }>,
+    lru: Mutex<Lru, { level::LEAF }>,
     mounts: AtomicU32,
+    /// Writers at work through any mount.
+    writers: AtomicU32,
+    /// Number of notification marks on its inodes: mostly none, which must cost nothing. Linux:
+    /// `s_fsnotify_connectors`.
+    marks: AtomicUsize,
+    /// The inodes that have them.
+    marked: Mutex<Vec<Weak<Inode>>, { level::LEAF }>,
+}
+
+/// Recently used dentries, oldest first. A dentry knows the number of its slot, so that it can be taken out of the middle.
+#[derive(Default)]
+struct Lru {
+    slots: VecDeque<Option<Arc<Dentry>>>,
+    /// Number of the first slot.
+    first: u64,
+}
+
+impl Lru {
+    fn push(&mut self, dentry: Arc<Dentry>) {
+        let slot = self.first.wrapping_add(self.slots.len() as u64);
+        dentry.lru_slot.store(slot, Ordering::Relaxed);
+        self.slots.push_back(Some(dentry));
+    }
+
+    fn pop(&mut self) -> Option<Arc<Dentry>> {
+        let slot = self.slots.pop_front()?;
+        self.first = self.first.wrapping_add(1);
+        slot
+    }
+
+    fn remove(&mut self, dentry: &Dentry) -> Option<Arc<Dentry>> {
+        let at = dentry.lru_slot.load(Ordering::Relaxed).wrapping_sub(self.first);
+        let slot = self.slots.get_mut(usize::try_from(at).ok()?)?;
+        if slot.as_ref().is_some_and(|d| std::ptr::eq(Arc::as_ptr(d), dentry)) { slot.take() } else { None }
+    }
 }
 
 /// Most dentries a superblock keeps alive that nobody else holds.
@@ -106,8 +145,12 @@ impl SuperBlock {
             ops,
             source: source.to_vec(),
             read_only: AtomicBool::new(false),
-            lru: Mutex::new(VecDeque::new()),
+            lru: Mutex::new(Lru::default()),
             mounts: AtomicU32::new(0),
+            writers: AtomicU32::new(0),
+            rename_lock: Mutex::new(()),
+            marks: AtomicUsize::new(0),
+            marked: Mutex::new(Vec::new()),
         })
     }
 
@@ -138,13 +181,39 @@ impl SuperBlock {
         if on_disk && self.is_read_only() { Err(EROFS) } else { Ok(()) }
     }
 
-    /// Keeps a dentry alive for a while.
-    pub(crate) fn keep(&self, dentry: Arc<Dentry>) {
+    /// Keeps a dentry alive for a while, and lets go of one that has not been used for long.
+    pub(crate) fn keep(&self, dentry: &Arc<Dentry>) {
         let mut lru = self.lru.lock();
-        lru.push_back(dentry);
-        let old = if lru.len() > LRU_MAX { lru.pop_front() } else { None };
+        lru.push(dentry.clone());
+        let mut old = None;
+        // A second chance for what was looked up meanwhile; bounded, so that one insertion stays cheap.
+        for _ in 0..8 {
+            if lru.slots.len() <= LRU_MAX {
+                break;
+            }
+            match lru.pop() {
+                Some(d) if d.take_referenced() => lru.push(d),
+                Some(d) => {
+                    old = Some(d);
+                    break;
+                }
+                None => {}
+            }
+        }
         drop(lru);
         drop(old);
+    }
+
+    /// Stops keeping a dentry alive.
+    pub(crate) fn forget(&self, dentry: &Dentry) {
+        let gone = self.lru.lock().remove(dentry);
+        drop(gone);
+    }
+
+    /// Stops keeping any dentry alive.
+    pub(crate) fn forget_all(&self) {
+        let all = std::mem::take(&mut self.lru.lock().slots);
+        drop(all);
     }
 
     /// Notes a mount come or gone; the last one to go empties the cache.
@@ -152,8 +221,56 @@ impl SuperBlock {
         if come {
             self.mounts.fetch_add(1, Ordering::Relaxed);
         } else if self.mounts.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let all = std::mem::take(&mut *self.lru.lock());
-            drop(all);
+            self.forget_all();
+            let marked = std::mem::take(&mut *self.marked.lock());
+            for inode in marked.iter().filter_map(Weak::upgrade) {
+                crate::notify::fsnotify_unmount(&inode);
+            }
+        }
+    }
+
+    /// Notes a writer come or gone.
+    pub(crate) fn note_writer(&self, come: bool) {
+        if come {
+            self.writers.fetch_add(1, Ordering::SeqCst);
+        } else {
+            self.writers.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Makes the whole filesystem read-only, unless somebody writes. Linux: `sb_prepare_remount_readonly`.
+    ///
+    /// # Errors
+    /// `EBUSY`.
+    pub(crate) fn make_read_only(&self) -> Result<(), Errno> {
+        let was = self.read_only.swap(true, Ordering::SeqCst);
+        if !was && self.writers.load(Ordering::SeqCst) > 0 {
+            self.read_only.store(false, Ordering::SeqCst);
+            return Err(EBUSY);
+        }
+        Ok(())
+    }
+
+    /// Whether any of its inodes has a notification mark.
+    #[inline]
+    pub(crate) fn has_marks(&self) -> bool {
+        self.marks.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes a mark put on `inode`.
+    pub(crate) fn note_mark(&self, inode: &Arc<Inode>) {
+        self.marks.fetch_add(1, Ordering::Relaxed);
+        let mut marked = self.marked.lock();
+        if !marked.iter().any(|i| std::ptr::eq(i.as_ptr(), Arc::as_ptr(inode))) {
+            marked.push(Arc::downgrade(inode));
+        }
+    }
+
+    /// Notes `count` marks taken off `inode`.
+    pub(crate) fn forget_marks(&self, inode: &Arc<Inode>, count: usize) {
+        self.marks.fetch_sub(count, Ordering::Relaxed);
+        if inode.marks().is_empty() {
+            self.marked.lock().retain(|i| !std::ptr::eq(i.as_ptr(), Arc::as_ptr(inode)));
         }
     }
 }

@@ -5,8 +5,8 @@
 use crate::{
     Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
 };
-use crate::{SetAttr, SuperOps};
-use sentry_auth::{Cred, Kgid, Kuid, UserNamespace};
+use crate::{DeviceTable, FileSystemTable, MountTable, OpenSpecial, SetAttr, SuperOps, TaskContext};
+use sentry_auth::{CapSet, Cred, Kgid, Kuid, UserNamespace, ns_capable};
 use sentry_sync::{Mutex, level};
 use sentry_time::Clocks;
 use sentry_uapi::Errno;
@@ -14,8 +14,8 @@ use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::stat::makedev;
 use sentry_uapi::time::Timespec;
 use std::any::Any;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A filesystem that is mounted only inside the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,17 @@ pub struct Vfs {
     next_ino: AtomicU64,
     next_dev: AtomicU64,
     next_mount: AtomicU64,
+    next_cookie: AtomicU32,
+    user_ns: Arc<UserNamespace>,
+    mounts: Arc<MountTable>,
+    devices: DeviceTable,
+    filesystems: FileSystemTable,
+    fifo_open: OnceLock<Arc<OpenSpecial>>,
+    close_hook: OnceLock<CloseHook>,
 }
+
+/// Called when a descriptor is closed, for the locks of its process on the file. Linux: `locks_remove_posix`.
+pub type CloseHook = fn(&dyn TaskContext, &File);
 
 impl Vfs {
     /// A fresh one, with no filesystem mounted.
@@ -71,7 +81,62 @@ impl Vfs {
             next_ino: AtomicU64::new(1000),
             next_dev: AtomicU64::new(20),
             next_mount: AtomicU64::new(20),
+            next_cookie: AtomicU32::new(1),
+            user_ns: user_ns.clone(),
+            mounts: MountTable::new(),
+            devices: DeviceTable::default(),
+            filesystems: FileSystemTable::default(),
+            fifo_open: OnceLock::new(),
+            close_hook: OnceLock::new(),
         })
+    }
+
+    /// Whether `cred` has `cap` over the whole kernel. Linux: `capable`.
+    pub fn capable(&self, cred: &Cred, cap: CapSet) -> bool {
+        ns_capable(cred, &self.user_ns, cap)
+    }
+
+    /// The first user namespace.
+    pub fn user_ns(&self) -> &Arc<UserNamespace> {
+        &self.user_ns
+    }
+
+    /// What serialises changes of mount trees.
+    pub(crate) fn mounts(&self) -> &Arc<MountTable> {
+        &self.mounts
+    }
+
+    /// The drivers of device nodes.
+    pub fn devices(&self) -> &DeviceTable {
+        &self.devices
+    }
+
+    /// The types of filesystems that can be mounted.
+    pub fn filesystems(&self) -> &FileSystemTable {
+        &self.filesystems
+    }
+
+    /// Says how FIFOs are opened. Counts once, at boot.
+    pub fn set_fifo_open(&self, open: Arc<OpenSpecial>) {
+        let _ = self.fifo_open.set(open);
+    }
+
+    pub(crate) fn fifo_open(&self) -> Option<&Arc<OpenSpecial>> {
+        self.fifo_open.get()
+    }
+
+    /// Says what closing a descriptor does beside the file's own `flush`. Counts once, at boot.
+    pub fn set_close_hook(&self, hook: CloseHook) {
+        let _ = self.close_hook.set(hook);
+    }
+
+    pub(crate) fn close_hook(&self) -> Option<CloseHook> {
+        self.close_hook.get().copied()
+    }
+
+    /// A number that joins the two events of a move. Linux: `fsnotify_get_cookie`.
+    pub(crate) fn next_cookie(&self) -> u32 {
+        self.next_cookie.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A device number for a filesystem without a device. Linux: `get_anon_bdev`.

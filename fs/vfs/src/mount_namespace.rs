@@ -1,0 +1,213 @@
+//! Linux: fs/namespace.c, `struct mnt_namespace`.
+
+use crate::propagation::{self, UmountFlags};
+use crate::{Mount, Path, Vfs};
+use sentry_auth::UserNamespace;
+use sentry_sync::{Mutex, MutexGuard, WaitQueue, level};
+use sentry_uapi::Errno;
+use sentry_uapi::errno::ENOSPC;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+/// Most mounts a namespace may hold: `/proc/sys/fs/mount-max`.
+const MOUNT_MAX: usize = 100_000;
+
+/// What serialises changes of the mount trees of one kernel, since one change may spread to all namespaces.
+pub struct MountTable {
+    lock: Mutex<(), { level::NAMESPACE }>,
+    /// Changes of mount trees so far. Linux: the sequence count of `mount_lock`.
+    changes: AtomicU64,
+    /// Renames of directories so far. Linux: `rename_lock`.
+    renames: AtomicU64,
+    next_seq: AtomicU64,
+    next_group: AtomicU64,
+}
+
+impl MountTable {
+    pub(crate) fn new() -> Arc<MountTable> {
+        Arc::new(MountTable {
+            lock: Mutex::new(()),
+            changes: AtomicU64::new(0),
+            renames: AtomicU64::new(0),
+            next_seq: AtomicU64::new(1),
+            next_group: AtomicU64::new(1),
+        })
+    }
+
+    /// Excludes other changes. Linux: `namespace_lock`.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, (), { level::NAMESPACE }> {
+        let guard = self.lock.lock();
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        guard
+    }
+
+    /// Excludes changes, without making one.
+    pub(crate) fn lock_shared(&self) -> MutexGuard<'_, (), { level::NAMESPACE }> {
+        self.lock.lock()
+    }
+
+    /// Notes the rename of a directory.
+    pub(crate) fn renamed(&self) {
+        self.renames.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A value that is the same while no mount tree changes and no directory is renamed.
+    pub(crate) fn snapshot(&self) -> (u64, u64) {
+        (self.changes.load(Ordering::Acquire), self.renames.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_group(&self) -> u64 {
+        self.next_group.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// The tree of a mount namespace, as the mounts in it know it.
+pub(crate) struct NsTree {
+    pub(crate) id: u64,
+    pub(crate) user_ns: Arc<UserNamespace>,
+    state: Mutex<NsState, { level::LEAF }>,
+    /// Changes so far: what poll(2) of `/proc/[pid]/mounts` compares.
+    event: AtomicU64,
+    poll: WaitQueue,
+}
+
+#[derive(Default)]
+struct NsState {
+    root: Option<Arc<Mount>>,
+    /// All mounts, in the order of mountinfo.
+    list: BTreeMap<u64, Weak<Mount>>,
+}
+
+impl NsTree {
+    pub(crate) fn new(id: u64, user_ns: Arc<UserNamespace>) -> Arc<NsTree> {
+        Arc::new(NsTree {
+            id,
+            user_ns,
+            state: Mutex::default(),
+            event: AtomicU64::new(0),
+            poll: WaitQueue::new(),
+        })
+    }
+
+    pub(crate) fn root(&self) -> Option<Arc<Mount>> {
+        self.state.lock().root.clone()
+    }
+
+    pub(crate) fn set_root(&self, root: Option<Arc<Mount>>) {
+        let old = std::mem::replace(&mut self.state.lock().root, root);
+        drop(old);
+    }
+
+    /// Makes `mnt` one of the namespace's mounts, the last in order.
+    pub(crate) fn add(self: &Arc<Self>, table: &MountTable, mnt: &Arc<Mount>) {
+        let seq = table.next_seq();
+        {
+            let mut tree = mnt.tree.write();
+            tree.ns = Some(self.clone());
+            tree.seq = seq;
+        }
+        self.state.lock().list.insert(seq, Arc::downgrade(mnt));
+    }
+
+    /// `mnt` is none of the namespace's mounts any more.
+    pub(crate) fn remove(&self, mnt: &Mount) {
+        let seq = {
+            let mut tree = mnt.tree.write();
+            tree.ns = None;
+            tree.seq
+        };
+        self.state.lock().list.remove(&seq);
+    }
+
+    /// All mounts, in the order of mountinfo.
+    pub(crate) fn mounts(&self) -> Vec<Arc<Mount>> {
+        self.state.lock().list.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// `ENOSPC` if `more` mounts would be too many. Linux: `count_mounts`.
+    pub(crate) fn count_mounts(&self, more: usize) -> Result<(), Errno> {
+        let len = self.state.lock().list.len();
+        if more > MOUNT_MAX.saturating_sub(len) { Err(ENOSPC) } else { Ok(()) }
+    }
+
+    /// Tells pollers of a change. Linux: `touch_mnt_namespace`.
+    pub(crate) fn touch(&self) {
+        self.event.fetch_add(1, Ordering::AcqRel);
+        self.poll.wake_all(sentry_uapi::poll::POLLERR | sentry_uapi::poll::POLLPRI);
+    }
+}
+
+/// A mount namespace. The last reference to go unmounts everything in it.
+pub struct MountNamespace {
+    pub(crate) tree: Arc<NsTree>,
+    pub(crate) table: Arc<MountTable>,
+}
+
+impl MountNamespace {
+    /// The first namespace of a kernel, or of a container: `root` is mounted at its top.
+    pub fn new(vfs: &Vfs, id: u64, user_ns: Arc<UserNamespace>, root: Arc<Mount>) -> Arc<MountNamespace> {
+        let tree = NsTree::new(id, user_ns);
+        tree.add(vfs.mounts(), &root);
+        tree.set_root(Some(root));
+        Arc::new(MountNamespace { tree, table: vfs.mounts().clone() })
+    }
+
+    /// The number nsfs shows it by.
+    pub fn id(&self) -> u64 {
+        self.tree.id
+    }
+
+    /// The namespace that owns it.
+    pub fn user_ns(&self) -> &Arc<UserNamespace> {
+        &self.tree.user_ns
+    }
+
+    /// The top of the tree: what is mounted on its root, if anything is.
+    pub fn root(&self) -> Option<Path> {
+        let mnt = self.tree.root()?;
+        let dentry = mnt.root.clone();
+        Some(Path { mnt, dentry }.follow_down())
+    }
+
+    /// All mounts, in the order of mountinfo.
+    pub fn mounts(&self) -> Vec<Arc<Mount>> {
+        self.tree.mounts()
+    }
+
+    /// Changes so far, and the queue woken (POLLERR and POLLPRI) at each: for poll(2) of `/proc/[pid]/mounts`.
+    pub fn event(&self) -> (u64, &WaitQueue) {
+        (self.tree.event.load(Ordering::Acquire), &self.tree.poll)
+    }
+
+    /// Whether the mount is one of this namespace's. Linux: `check_mnt`.
+    pub fn owns(&self, mnt: &Mount) -> bool {
+        mnt.ns().is_some_and(|ns| Arc::ptr_eq(&ns, &self.tree))
+    }
+
+    /// Whether something is mounted on `dentry` in this namespace. Linux: `is_local_mountpoint`.
+    pub(crate) fn is_local_mountpoint(&self, dentry: &Arc<crate::Dentry>) -> bool {
+        dentry.is_mountpoint()
+            && self
+                .tree
+                .mounts()
+                .iter()
+                .any(|m| m.tree.read().mountpoint.as_ref().is_some_and(|at| Arc::ptr_eq(at, dentry)))
+    }
+}
+
+impl Drop for MountNamespace {
+    fn drop(&mut self) {
+        let Some(root) = self.tree.root() else { return };
+        let gone = {
+            let _lock = self.table.lock();
+            propagation::umount_tree(&root, UmountFlags::empty())
+        };
+        self.tree.set_root(None);
+        drop(gone);
+    }
+}
