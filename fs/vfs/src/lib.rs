@@ -12,6 +12,7 @@ mod attr;
 mod block;
 mod d_path;
 mod dentry;
+mod extents;
 mod device;
 mod eventfd;
 mod eventpoll;
@@ -22,6 +23,8 @@ mod filesystem;
 mod fs_struct;
 mod inode;
 mod locks;
+mod inode_cache;
+mod libfs;
 mod mount;
 mod mount_namespace;
 mod namei;
@@ -55,6 +58,7 @@ pub use attr::{Access, Attr, FileType, SetAttr, SetTime};
 pub use block::{block_on_file, wait_event};
 pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
+pub use extents::{ExtentAt, Extents};
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
@@ -69,6 +73,9 @@ pub use locks::{
     LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
     locks_remove_posix, locks_show,
 };
+pub use inode_cache::InodeCache;
+pub use libfs::{FIRST_ENTRY, dir_emit_dots, drop_suidgid, generic_write_checks};
+pub use path::{Mount, Path};
 pub use mount::{AtimePolicy, Mount, MountFlags};
 pub use mount_namespace::{MountNamespace, MountTable};
 pub use namei::{At, LookupFlags, current_chrooted, user_path_at};

@@ -214,6 +214,11 @@ impl Vfs {
         Path { mnt: self.pseudo_mount(fs).clone(), dentry: Dentry::new_root(inode, name) }
     }
 
+    /// Mounts a filesystem for the kernel's own use, in no tree. Linux: `kern_mount`.
+    pub fn kern_mount(&self, root: Arc<Dentry>) -> Arc<Mount> {
+        Mount::new_internal(self.alloc_mount_id(), root)
+    }
+
     fn pseudo_mount(&self, fs: Pseudo) -> &Arc<Mount> {
         match fs {
             Pseudo::Pipe => &self.pipefs,

@@ -6,6 +6,7 @@ pub mod affinity;
 pub mod call;
 pub mod cpu;
 pub mod auxv;
+pub mod fs;
 pub mod io;
 pub mod memfd;
 pub mod process;
