@@ -1,7 +1,12 @@
 //! The only crate that makes raw host system calls for the kernel above. Everything here is a thin, safe-to-call shape
 //! around one host facility; policy lives with the callers.
 
+pub mod capability;
+pub mod clone;
+pub mod fd;
 pub mod io;
 pub mod memfd;
+pub mod mount;
 pub mod time;
+pub mod tty;
 pub mod uaccess;
