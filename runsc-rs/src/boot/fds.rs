@@ -26,6 +26,7 @@ pub(super) fn close_others(io: &Io, control: &ControlChannel) -> Result<()> {
         StdioFd::Terminal => None,
     }));
     keep.extend(io.terminal.iter().map(|terminal| terminal.stream.as_raw_fd()));
+    keep.extend(io.owners.iter().map(|owners| owners.as_fd().as_raw_fd()));
     keep.extend(io.strace.iter().map(|strace| strace.as_fd().as_raw_fd()));
     keep.extend(crate::log::descriptor());
     keep.sort_unstable();

@@ -15,6 +15,7 @@ use crate::container::ContainerSpec;
 use crate::sandbox::ExitStatus;
 use crate::sandbox::control::{Channel, ControlChannel, FailureKind, Request};
 use crate::sandbox::id_maps::IdMaps;
+use crate::sandbox::owners::Owners;
 use crate::sandbox::strace::StraceLog;
 use anyhow::{Context, Result, bail};
 use confine::Confinement;
@@ -25,7 +26,6 @@ use platform_host::tty::WindowSize;
 use root::HostTrees;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What the sentry needs to know beside the container.
@@ -68,6 +68,8 @@ pub struct Io {
     pub trees: HostTrees,
     /// The trace of system calls, if there is to be one.
     pub strace: Option<StraceLog>,
+    /// Who really owns a host file, where the sentry's user namespace hides it.
+    pub owners: Option<Owners>,
 }
 
 /// A guest program that cannot be started. To be found in the error of [`kernel::run`]; it decides the exit status of
@@ -111,20 +113,33 @@ pub(crate) struct BootFds {
     pub(crate) stdio: [StdioFd; 3],
     pub(crate) terminal: Option<Terminal>,
     pub(crate) strace: Option<StraceLog>,
+    pub(crate) owners: Option<Owners>,
 }
 
 /// Runs the sentry in the process that the command has just cloned, and ends that process.
 pub(crate) fn boot(config: BootConfig, fds: BootFds) -> ! {
-    let control = Arc::new(ControlChannel::new(fds.control));
-    let io = (fds.stdio, fds.terminal, fds.strace);
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(config, io, &control)));
+    let BootFds { control, stdio, terminal, strace, owners } = fds;
+    let control = Arc::new(ControlChannel::new(control));
+    end_on_panic(Arc::clone(&control));
+    let io = |trees| Io { stdio, terminal, trees, strace, owners };
     // When the command is gone, there is nobody left to tell.
-    let _ = match outcome {
-        Ok(Ok(status)) => control.exited(status),
-        Ok(Err(error)) => control.failed(kind_of(&error), &format!("{error:#}")),
-        Err(_) => control.failed(FailureKind::Runtime, "the sentry panicked"),
+    let _ = match run(config, io, &control) {
+        Ok(status) => control.exited(status),
+        Err(error) => control.failed(kind_of(&error), &format!("{error:#}")),
     };
     violation::exit_now(0)
+}
+
+/// Makes a panic, on whatever thread, the end of the sandbox: what the kernel knows can no longer be trusted.
+fn end_on_panic(control: Arc<ControlChannel>) {
+    std::panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let message = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let _ = control.failed(FailureKind::Runtime, &format!("the sentry panicked at {place}: {message}"));
+        violation::exit_now(1)
+    }));
 }
 
 fn kind_of(error: &anyhow::Error) -> FailureKind {
@@ -135,11 +150,12 @@ fn kind_of(error: &anyhow::Error) -> FailureKind {
     }
 }
 
-type Endpoints = ([StdioFd; 3], Option<Terminal>, Option<StraceLog>);
-
-fn run(config: BootConfig, io: Endpoints, control: &Arc<ControlChannel>) -> Result<ExitStatus> {
+fn run(
+    config: BootConfig,
+    io: impl FnOnce(HostTrees) -> Io,
+    control: &Arc<ControlChannel>,
+) -> Result<ExitStatus> {
     let BootConfig { spec, options, id_maps } = config;
-    let (stdio, terminal, strace) = io;
     die_with_parent(control)?;
     nix::unistd::setsid().context("setsid")?;
     settle_ids(&id_maps, control)?;
@@ -148,17 +164,13 @@ fn run(config: BootConfig, io: Endpoints, control: &Arc<ControlChannel>) -> Resu
     let trees = root::open_trees(&spec)?;
     fds::redirect_standard_input_and_output()?;
     root::pivot_to_empty()?;
-    let io = Io { stdio, terminal, trees, strace };
+    let io = io(trees);
     fds::close_others(&io, control)?;
     confine::raise_file_limit();
 
-    let confinement = Confinement::new(
-        &spec,
-        &io,
-        control.as_ref(),
-        id_maps == IdMaps::Identity || id_maps == IdMaps::NoNamespace,
-    );
-    kernel::run(spec, io, Arc::clone(control), options, confinement)
+    let privileged = !matches!(id_maps, IdMaps::Single { .. });
+    let confinement = Confinement::new(&spec, &io, control, privileged);
+    kernel::run(spec, io, control, options, confinement)
 }
 
 /// Makes the host kill this process with its parent. Both are needed: the signal for a parent that dies later, the look

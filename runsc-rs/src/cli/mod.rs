@@ -1,7 +1,9 @@
 //! The command line. gVisor: runsc/cli, runsc/cmd.
 
 mod r#do;
+mod features;
 mod global;
+mod run;
 
 use crate::log;
 use crate::sandbox::control::FailureKind;
@@ -14,8 +16,9 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// What `--version` shows behind the name.
+/// What `--version` shows behind the name; the second half is `oci_spec::runtime::VERSION`.
 const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.1.0");
+const _: () = assert!(oci_spec::runtime::VERSION_MAJOR == 1 && oci_spec::runtime::VERSION_MINOR == 1);
 
 /// Status for a command line that cannot be understood.
 const USAGE: u8 = 2;
@@ -33,12 +36,16 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Do(r#do::Args),
+    Run(run::Args),
+    Features(features::Args),
 }
 
 impl Verb {
     fn name(&self) -> &'static str {
         match self {
             Verb::Do(_) => "do",
+            Verb::Run(_) => "run",
+            Verb::Features(_) => "features",
         }
     }
 
@@ -46,6 +53,7 @@ impl Verb {
     fn failure_status(&self) -> u8 {
         match self {
             Verb::Do(_) => 128,
+            Verb::Run(_) | Verb::Features(_) => 1,
         }
     }
 }
@@ -72,7 +80,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error),
     };
     let own_status = cli.verb.failure_status();
-    match run(&cli) {
+    match dispatch(&cli) {
         Ok(status) => ExitCode::from(status.code()),
         Err(error) => {
             let message = format!("{error:#}");
@@ -86,11 +94,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<ExitStatus> {
+fn dispatch(cli: &Cli) -> anyhow::Result<ExitStatus> {
     cli.global.start_log(cli.verb.name())?;
     let config = cli.global.config()?;
     match &cli.verb {
         Verb::Do(args) => r#do::run(args, &config),
+        Verb::Run(args) => run::run(args, &config),
+        Verb::Features(_) => features::run(),
     }
 }
 

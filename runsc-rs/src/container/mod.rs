@@ -3,6 +3,8 @@
 pub mod caller;
 pub mod devices;
 pub mod mount_options;
+pub mod oci;
 mod spec;
+pub mod state;
 
 pub use spec::*;

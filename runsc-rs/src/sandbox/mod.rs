@@ -2,6 +2,7 @@
 
 pub mod control;
 pub(crate) mod id_maps;
+pub mod owners;
 mod process;
 mod signals;
 mod start;

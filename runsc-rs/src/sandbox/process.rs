@@ -2,6 +2,7 @@
 
 use super::ExitStatus;
 use super::control::{Channel, Event, FailureKind, Request};
+use super::owners::OwnersServer;
 use super::signals::{Received, Signals};
 use super::strace::FilesServer;
 use super::terminal::{Endpoint, TerminalProxy};
@@ -36,8 +37,11 @@ pub struct Sandbox {
     control: Channel,
     signals: Signals,
     strace: Option<FilesServer>,
+    owners: Option<OwnersServer>,
     terminal: Option<TerminalProxy>,
     started: bool,
+    /// The control socket has been closed at the other end.
+    hung_up: bool,
     outcome: Option<Outcome>,
     /// How the host says that the process ended, once it has and has been reaped.
     reaped: Option<WaitStatus>,
@@ -50,6 +54,7 @@ enum Source {
     Control,
     Gone,
     Strace,
+    Owners,
     Terminal(Endpoint),
 }
 
@@ -60,6 +65,7 @@ impl Sandbox {
         control: Channel,
         signals: Signals,
         strace: Option<FilesServer>,
+        owners: Option<OwnersServer>,
     ) -> Sandbox {
         Sandbox {
             pid,
@@ -67,8 +73,10 @@ impl Sandbox {
             control,
             signals,
             strace,
+            owners,
             terminal: None,
             started: false,
+            hung_up: false,
             outcome: None,
             reaped: None,
         }
@@ -109,12 +117,11 @@ impl Sandbox {
             self.serve()?;
         }
         // What was sent last may not have been read yet.
-        while self.outcome.is_none() && self.receive(MsgFlags::MSG_DONTWAIT).unwrap_or(false) {}
+        while !self.hung_up && self.receive(MsgFlags::MSG_DONTWAIT).unwrap_or(false) {}
         if let Some(terminal) = self.terminal.take() {
             terminal.finish();
         }
-        let reaped = self.reaped;
-        Ok(self.outcome.take().unwrap_or_else(|| died(reaped)))
+        Ok(self.outcome.take().unwrap_or_else(|| died(self.reaped)))
     }
 
     fn serve(&mut self) -> Result<()> {
@@ -132,6 +139,11 @@ impl Sandbox {
                 Source::Strace => {
                     if !self.strace.as_mut().is_some_and(|strace| strace.answer().unwrap_or(false)) {
                         self.strace = None;
+                    }
+                }
+                Source::Owners => {
+                    if !self.owners.as_ref().is_some_and(|owners| owners.answer().unwrap_or(false)) {
+                        self.owners = None;
                     }
                 }
                 Source::Terminal(endpoint) => {
@@ -153,11 +165,14 @@ impl Sandbox {
             (Source::Signals, PollFd::new(self.signals.as_fd(), input)),
             (Source::Gone, PollFd::new(self.pidfd.as_fd(), input)),
         ];
-        if self.outcome.is_none() {
+        if !self.hung_up {
             fds.push((Source::Control, PollFd::new(self.control.as_fd(), input)));
         }
         if let Some(strace) = &self.strace {
             fds.push((Source::Strace, PollFd::new(strace.as_fd(), input)));
+        }
+        if let Some(owners) = &self.owners {
+            fds.push((Source::Owners, PollFd::new(owners.as_fd(), input)));
         }
         if let Some(terminal) = &self.terminal {
             let wanted = terminal.interests().into_iter().filter(|(_, flags)| !flags.is_empty());
@@ -178,8 +193,11 @@ impl Sandbox {
     /// Takes one message. Whether there was one.
     fn receive(&mut self, flags: MsgFlags) -> Result<bool> {
         let Some((event, _)) = self.control.recv_with::<Event>(flags)? else {
-            // Closed: nothing more to wait for but the process.
-            self.outcome.get_or_insert_with(|| died(None));
+            // It is ending, or else beyond control. Its exit status stays what it is if it is ending.
+            self.hung_up = true;
+            if self.reaped.is_none() {
+                let _ = kill(self.pid, Signal::SIGKILL);
+            }
             return Ok(false);
         };
         match event {

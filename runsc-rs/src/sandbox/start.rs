@@ -2,6 +2,7 @@
 
 use super::control::{Channel, Request};
 use super::id_maps::IdMaps;
+use super::owners::OwnersServer;
 use super::process::Sandbox;
 use super::signals::Signals;
 use super::strace::{FilesServer, StraceLog};
@@ -31,19 +32,28 @@ pub fn start(spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
     let options = Options { platform: config.platform, network: config.network };
 
     let wanted = wanted_id_maps(config.rootless);
+    let (owners, sentry_owners) = match wanted {
+        IdMaps::Single { .. } => OwnersServer::pair().map(|(server, client)| (Some(server), Some(client)))?,
+        _ => (None, None),
+    };
     let (cloned, id_maps) = clone(wanted)?;
     match cloned {
         Cloned::Child => {
             signals.release();
             crate::log::reopen("boot");
-            let fds =
-                BootFds { control: sentry_control, stdio, terminal: sentry_terminal, strace: sentry_strace };
+            let fds = BootFds {
+                control: sentry_control,
+                stdio,
+                terminal: sentry_terminal,
+                strace: sentry_strace,
+                owners: sentry_owners,
+            };
             boot::boot(BootConfig { spec, options, id_maps }, fds)
         }
         Cloned::Parent { pid, pidfd } => {
             // The other ends are the sentry's alone from now on, so that its death is seen on ours.
-            drop((sentry_control, sentry_terminal, stdio, sentry_strace));
-            let mut sandbox = Sandbox::new(pid, pidfd, control, signals, strace);
+            drop((sentry_control, sentry_terminal, stdio, sentry_strace, sentry_owners));
+            let mut sandbox = Sandbox::new(pid, pidfd, control, signals, strace, owners);
             if id_maps == IdMaps::Identity {
                 IdMaps::write_from_outside(pid.as_raw())?;
                 sandbox.request(&Request::IdsMapped)?;

@@ -4,7 +4,7 @@
 //! So the caller's must do none of it.
 
 use crate::boot::Terminal;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -152,7 +152,7 @@ impl TerminalProxy {
         match endpoint {
             Endpoint::Input if self.input.may_fill() => {
                 self.input.fill(&self.stdin);
-                if self.input.closed {
+                if self.input.closed && self.stdin.is_terminal() {
                     // The caller's terminal has hung up; so does the container's.
                     let _ = shutdown(self.stream.as_raw_fd(), Shutdown::Write);
                 }
@@ -208,9 +208,6 @@ fn find_terminal() -> Result<File> {
     if let Some(fd) = standard.into_iter().find(IsTerminal::is_terminal) {
         return Ok(File::from(fd));
     }
-    File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/tty")
-        .context("a terminal is asked for, but neither standard input, output nor error is one")
+    let tty = File::options().read(true).write(true).open("/dev/tty");
+    tty.map_err(|_| anyhow!("a terminal is asked for, but neither standard input, output nor error is one"))
 }
