@@ -75,7 +75,6 @@ pub use locks::{
 };
 pub use inode_cache::InodeCache;
 pub use libfs::{FIRST_ENTRY, dir_emit_dots, drop_suidgid, generic_write_checks};
-pub use path::{Mount, Path};
 pub use mount::{AtimePolicy, Mount, MountFlags};
 pub use mount_namespace::{MountNamespace, MountTable};
 pub use namei::{At, LookupFlags, current_chrooted, user_path_at};

@@ -130,6 +130,18 @@ impl Tree {
         self.attach(id, pid, pid);
     }
 
+    /// Notes for all descendants that there is a subreaper above them. Linux: `propagate_has_child_subreaper`.
+    pub fn mark_subreaper_descendants(&mut self, id: u32) {
+        let mut todo = vec![id];
+        while let Some(next) = todo.pop() {
+            let Some(p) = self.processes.get(&next) else { continue };
+            if next != id {
+                p.group.has_child_subreaper.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            todo.extend(&p.children);
+        }
+    }
+
     /// Removes a zombie for good. Linux: `release_task`.
     pub(crate) fn reap(&mut self, id: u32) {
         self.detach(id);

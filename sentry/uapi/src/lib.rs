@@ -10,7 +10,6 @@ pub mod eventpoll;
 pub mod fcntl;
 pub mod ioctl;
 pub mod falloc;
-pub mod fcntl;
 pub mod memfd;
 pub mod poll;
 pub mod resource;

@@ -1,7 +1,7 @@
 //! Linux: fs/exec.c, the system calls.
 
 use crate::arg::{Bits, DirFd, PathAddr, Strings};
-use fs_vfs::{At, File, do_open_execat};
+use fs_vfs::{At, File, LookupFlags, do_open_execat};
 use sentry_kernel::{CurrentTask, SyscallExit, SyscallResult};
 use sentry_loader::Arguments;
 use sentry_uapi::Errno;
@@ -49,8 +49,10 @@ fn do_execve(
     if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0 {
         return Err(EINVAL.into());
     }
-    let at = At::new(task, dir)?;
-    let file = do_open_execat(task, &at, path, flags)?;
+    let mut lookup = LookupFlags::empty();
+    lookup.set(LookupFlags::EMPTY, flags & AT_EMPTY_PATH != 0);
+    lookup.set(LookupFlags::FOLLOW, flags & AT_SYMLINK_NOFOLLOW == 0);
+    let (file, deny) = do_open_execat(task, &At::from(dir), path, lookup)?;
     let limit = task.group.rlimit(RLIMIT_STACK).cur;
     let max = usize::try_from(sentry_loader::stack_limit(limit) / 8).unwrap_or(usize::MAX);
     let argv = read_pointers(task, argv, max)?;
@@ -76,9 +78,9 @@ fn do_execve(
     }
     args.finish()?;
     let mut open = |task: &CurrentTask, path: &[u8]| -> Result<Arc<File>, Errno> {
-        do_open_execat(task, &At::new(task, AT_FDCWD)?, path, 0)
+        Ok(do_open_execat(task, &At::Cwd, path, LookupFlags::FOLLOW)?.0)
     };
-    task.execve(file, args, &name, inaccessible, &mut open)?;
+    task.execve(file, Box::new(deny), args, &name, inaccessible, &mut open)?;
     Err(SyscallExit::NoReturn)
 }
 
