@@ -86,3 +86,6 @@ pub use xattr::{
     XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX, vfs_getxattr, vfs_listxattr, vfs_removexattr,
     vfs_setxattr,
 };
+
+#[cfg(test)]
+mod tests;
