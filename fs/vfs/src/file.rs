@@ -108,6 +108,12 @@ pub trait FileOps: Any + Send + Sync {
         POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
     }
 
+    /// As [`FileOps::poll`], for a file that shows each task something else: signalfd, and epoll over one.
+    fn poll_for(&self, file: &File, ctx: &dyn TaskContext, table: &mut PollTable) -> u32 {
+        let _ = ctx;
+        self.poll(file, table)
+    }
+
     /// Whether epoll can watch it: false for regular files and directories. Linux: `file_can_poll`.
     fn pollable(&self) -> bool {
         true
@@ -451,6 +457,7 @@ impl File {
 impl Drop for File {
     fn drop(&mut self) {
         fsnotify_close(self);
+        crate::locks::locks_remove_file(self);
         self.ops.release(self);
     }
 }

@@ -14,6 +14,8 @@ mod d_path;
 mod dentry;
 mod device;
 mod fd_table;
+mod eventfd;
+mod eventpoll;
 mod file;
 mod mapped_file;
 mod filesystem;
@@ -26,18 +28,23 @@ mod namei_ops;
 mod notify;
 mod notify_change;
 mod open;
+mod locks;
 mod path;
+mod pipe;
 mod poll;
 mod propagation;
 mod rename;
 mod security_xattr;
 mod stat;
+mod select;
+mod signalfd;
 mod super_block;
 mod task_context;
 #[cfg(any(test, feature = "test-context"))]
 mod test_context;
 #[cfg(any(test, feature = "test-context"))]
 pub mod testfs;
+mod timerfd;
 mod vfs;
 mod write_access;
 mod xattr;
@@ -49,6 +56,8 @@ pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
 pub use fd_table::{FdTable, NR_OPEN, filp_close};
+pub use eventfd::do_eventfd;
+pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
@@ -76,6 +85,13 @@ pub use path::Path;
 pub use poll::PollTable;
 pub use rename::do_renameat2;
 pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx};
+pub use locks::{
+    LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
+    locks_remove_posix, locks_show,
+};
+pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
+pub use select::{PollEntry, PollTarget, SelectEntry, do_poll, do_select};
+pub use signalfd::{do_signalfd, signalfd_set_mask};
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]
@@ -89,3 +105,4 @@ pub use xattr::{
 
 #[cfg(test)]
 mod tests;
+pub use timerfd::{do_timerfd_create, do_timerfd_gettime, do_timerfd_settime, timerfd_clock_was_set};

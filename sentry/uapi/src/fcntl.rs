@@ -1,6 +1,7 @@
 //! Linux: include/uapi/asm-generic/fcntl.h and include/uapi/linux/fcntl.h.
 
 use bitflags::bitflags;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 bitflags! {
     /// Flags of open(2) and of open files.
@@ -79,3 +80,43 @@ pub const AT_EMPTY_PATH: u32 = 0x1000;
 pub const PATH_MAX: usize = 4096;
 /// Longest name of a directory entry.
 pub const NAME_MAX: usize = 255;
+
+/// Shared lock.
+pub const F_RDLCK: i16 = 0;
+/// Exclusive lock.
+pub const F_WRLCK: i16 = 1;
+/// No lock.
+pub const F_UNLCK: i16 = 2;
+
+/// flock(2): shared lock.
+pub const LOCK_SH: u32 = 1;
+/// flock(2): exclusive lock.
+pub const LOCK_EX: u32 = 2;
+/// flock(2): do not wait.
+pub const LOCK_NB: u32 = 4;
+/// flock(2): unlock.
+pub const LOCK_UN: u32 = 8;
+/// flock(2): a mandatory lock; ignored.
+pub const LOCK_MAND: u32 = 32;
+
+/// `struct flock`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Flock {
+    /// `F_RDLCK`, `F_WRLCK` or `F_UNLCK`.
+    pub l_type: i16,
+    /// What `l_start` counts from: `SEEK_*`.
+    pub l_whence: i16,
+    /// Not used.
+    pub pad0: i32,
+    /// First byte.
+    pub l_start: i64,
+    /// Number of bytes; 0 for all that follow, negative for those before.
+    pub l_len: i64,
+    /// Holder of a lock in the way; -1 if it is an open file.
+    pub l_pid: i32,
+    /// Not used.
+    pub pad1: i32,
+}
+
+const _: () = assert!(size_of::<Flock>() == size_of::<linux_raw_sys::general::flock>());

@@ -5,15 +5,20 @@
 pub mod auxvec;
 pub mod binfmts;
 pub mod errno;
+pub mod eventfd;
+pub mod eventpoll;
 pub mod fcntl;
+pub mod ioctl;
 pub mod poll;
 pub mod resource;
 pub mod sched;
 pub mod sigaction;
 pub mod signal;
+pub mod signalfd;
 pub mod stat;
 pub mod sysno;
 pub mod time;
+pub mod timerfd;
 
 pub use errno::Errno;
 pub mod if_;
