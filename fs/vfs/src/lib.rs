@@ -12,19 +12,19 @@ mod attr;
 mod block;
 mod d_path;
 mod dentry;
-mod extents;
 mod device;
 mod eventfd;
 mod eventpoll;
+mod extents;
 mod fd_table;
 mod file;
-mod mapped_file;
 mod filesystem;
 mod fs_struct;
 mod inode;
-mod locks;
 mod inode_cache;
 mod libfs;
+mod locks;
+mod mapped_file;
 mod mount;
 mod mount_namespace;
 mod namei;
@@ -58,10 +58,10 @@ pub use attr::{Access, Attr, FileType, SetAttr, SetTime};
 pub use block::{block_on_file, wait_event};
 pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
-pub use extents::{ExtentAt, Extents};
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
+pub use extents::{ExtentAt, Extents};
 pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
@@ -69,12 +69,12 @@ pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
 };
+pub use inode_cache::InodeCache;
+pub use libfs::{FIRST_ENTRY, dir_emit_dots, drop_suidgid, generic_write_checks};
 pub use locks::{
     LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
     locks_remove_posix, locks_show,
 };
-pub use inode_cache::InodeCache;
-pub use libfs::{FIRST_ENTRY, dir_emit_dots, drop_suidgid, generic_write_checks};
 pub use mount::{AtimePolicy, Mount, MountFlags};
 pub use mount_namespace::{MountNamespace, MountTable};
 pub use namei::{At, LookupFlags, current_chrooted, user_path_at};
@@ -96,14 +96,6 @@ pub use path::Path;
 pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
 pub use poll::PollTable;
 pub use rename::do_renameat2;
-pub use poll::PollTable;
-pub use rename::do_renameat2;
-pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx};
-pub use locks::{
-    LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
-    locks_remove_posix, locks_show,
-};
-pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
 pub use select::{PollEntry, PollTarget, SelectEntry, do_poll, do_select};
 pub use signalfd::{do_signalfd, signalfd_set_mask};
 pub use splice::{do_copy_file_range, do_sendfile, do_splice, do_tee, do_vmsplice_from, do_vmsplice_to};
@@ -122,4 +114,3 @@ pub use xattr::{
 
 #[cfg(test)]
 mod tests;
-pub use timerfd::{do_timerfd_create, do_timerfd_gettime, do_timerfd_settime, timerfd_clock_was_set};

@@ -10,7 +10,6 @@ use crate::{
 use crate::{DeviceTable, FileSystemTable, MountTable, OpenSpecial, SetAttr, SuperOps, TaskContext};
 use crate::{EpollLimits, PipeLimits};
 use sentry_auth::{CapSet, Cred, Kgid, Kuid, UserNamespace, ns_capable};
-use crate::{EpollLimits, PipeLimits};
 use sentry_sync::{Mutex, level};
 use sentry_time::{Clocks, TimerQueue};
 use sentry_uapi::Errno;

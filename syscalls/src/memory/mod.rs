@@ -4,7 +4,8 @@ use crate::arg::{Addr, Bits, Fd, MapBits, ProtBits};
 use fs_vfs::File;
 use sentry_kernel::{CurrentTask, SyscallResult, ptrace_may_access};
 use sentry_mm::{
-    Advice, MappedFile, MmapRequest, MremapMode, Placement, Prot, SharedAnon, UserAccess, UserRange, VmFlags, VmaFile,
+    Advice, MappedFile, MmapRequest, MremapMode, Placement, Prot, SharedAnon, UserAccess, UserRange, VmFlags,
+    VmaFile,
 };
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, EFAULT, EINVAL, ENODEV, ENOMEM, EOVERFLOW, EPERM, ESRCH};
@@ -173,7 +174,12 @@ pub(crate) fn munmap(task: &mut CurrentTask, addr: Addr, len: usize) -> SyscallR
 }
 
 /// mprotect(2).
-pub(crate) fn mprotect(task: &mut CurrentTask, addr: Addr, len: usize, protection: ProtBits) -> SyscallResult {
+pub(crate) fn mprotect(
+    task: &mut CurrentTask,
+    addr: Addr,
+    len: usize,
+    protection: ProtBits,
+) -> SyscallResult {
     let bits = protection.0;
     if bits & !(PROT_KNOWN | 8 | PROT_GROWSDOWN | PROT_GROWSUP) != 0
         || bits & (PROT_GROWSDOWN | PROT_GROWSUP) == PROT_GROWSDOWN | PROT_GROWSUP
@@ -440,4 +446,3 @@ pub(crate) fn process_vm_writev(
 ) -> SyscallResult {
     process_vm(task, pid, (local, local_count), (remote, remote_count), flags, true)
 }
-

@@ -369,7 +369,8 @@ pub(crate) fn capset(task: &mut CurrentTask, header: Addr, data: Addr) -> Syscal
     let (effective, permitted, inheritable) =
         (set(|d| d.effective), set(|d| d.permitted), set(|d| d.inheritable));
     let old = task.cred();
-    let raises = !old.capable(CapSet::SETPCAP) && !(old.cap_inheritable | old.cap_permitted).contains(inheritable);
+    let raises =
+        !old.capable(CapSet::SETPCAP) && !(old.cap_inheritable | old.cap_permitted).contains(inheritable);
     if raises
         || !(old.cap_inheritable | old.cap_bset).contains(inheritable)
         || !old.cap_permitted.contains(permitted)

@@ -4,7 +4,8 @@ use crate::arg::{Bits, Fd};
 use crate::process::exit::global_pid;
 use fs_vfs::TaskContext;
 use sentry_kernel::{
-    CurrentTask, Pid, SyscallResult, Task, ThreadGroup, pidfd_file, pidfd_group, ptrace_may_access, still_there,
+    CurrentTask, Pid, SyscallResult, Task, ThreadGroup, pidfd_file, pidfd_group, ptrace_may_access,
+    still_there,
 };
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, EBADF, EINVAL, EPERM, ESRCH};
@@ -154,7 +155,11 @@ pub(crate) fn pidfd_open(task: &mut CurrentTask, pid: i32, flags: Bits) -> Sysca
     let pid = task.pid_ns().find(pid.unsigned_abs()).ok_or(ESRCH)?;
     let group = task.kernel().tree.lock().processes.get(&pid.global()).map(|p| p.group.clone());
     // The id of a thread that is no leader is none of a process.
-    let group = group.ok_or(if task.kernel().tree.lock().tasks.contains_key(&pid.global()) { EINVAL } else { ESRCH })?;
+    let group = group.ok_or(if task.kernel().tree.lock().tasks.contains_key(&pid.global()) {
+        EINVAL
+    } else {
+        ESRCH
+    })?;
     let fd = pidfd_for(task, pid, group, flags.0 & NONBLOCK != 0)?;
     Ok(fd.unsigned_abs().into())
 }

@@ -52,12 +52,23 @@ fn may_prlimit(task: &CurrentTask, target: &Arc<Task>) -> bool {
         return true;
     }
     let (c, t) = (task.task().cred(), target.cred());
-    let same = c.uid == t.euid && c.uid == t.suid && c.uid == t.uid && c.gid == t.egid && c.gid == t.sgid && c.gid == t.gid;
+    let same = c.uid == t.euid
+        && c.uid == t.suid
+        && c.uid == t.uid
+        && c.gid == t.egid
+        && c.gid == t.sgid
+        && c.gid == t.gid;
     same || ns_capable(&c, &t.user_ns, CapSet::SYS_RESOURCE)
 }
 
 /// prlimit64(2).
-pub(crate) fn prlimit64(task: &mut CurrentTask, pid: i32, number: u32, new: Addr, old: Addr) -> SyscallResult {
+pub(crate) fn prlimit64(
+    task: &mut CurrentTask,
+    pid: i32,
+    number: u32,
+    new: Addr,
+    old: Addr,
+) -> SyscallResult {
     let mm = task.user()?.clone();
     let resource = resource(number);
     let new = if new.0 == 0 { None } else { Some(mm.read_obj::<Rlimit>(new.0)?) };

@@ -40,7 +40,14 @@ mod op {
 }
 
 /// prctl(2).
-pub(crate) fn prctl(task: &mut CurrentTask, option: i32, a2: Addr, a3: Addr, a4: Addr, a5: Addr) -> SyscallResult {
+pub(crate) fn prctl(
+    task: &mut CurrentTask,
+    option: i32,
+    a2: Addr,
+    a3: Addr,
+    a4: Addr,
+    a5: Addr,
+) -> SyscallResult {
     let (a2, a3, a4, a5) = (a2.0, a3.0, a4.0, a5.0);
     let rest_zero = a3 == 0 && a4 == 0 && a5 == 0;
     match option {
@@ -119,7 +126,8 @@ pub(crate) fn prctl(task: &mut CurrentTask, option: i32, a2: Addr, a3: Addr, a4:
             Ok(0)
         }
         op::GET_CHILD_SUBREAPER => {
-            let is = task.kernel().tree.lock().processes.get(&task.group.id()).is_some_and(|p| p.is_subreaper);
+            let is =
+                task.kernel().tree.lock().processes.get(&task.group.id()).is_some_and(|p| p.is_subreaper);
             task.user()?.write_obj(a2, &i32::from(is))?;
             Ok(0)
         }

@@ -42,7 +42,14 @@ fn same_owner(task: &CurrentTask, other: &Task) -> bool {
 }
 
 /// Linux: `__sched_setscheduler`, the checks.
-fn set_policy(task: &CurrentTask, t: &Arc<Task>, policy: u32, priority: i32, reset: bool, nice: Option<i32>) -> Result<(), Errno> {
+fn set_policy(
+    task: &CurrentTask,
+    t: &Arc<Task>,
+    policy: u32,
+    priority: i32,
+    reset: bool,
+    nice: Option<i32>,
+) -> Result<(), Errno> {
     if !matches!(policy, 0 | SCHED_FIFO | SCHED_RR | SCHED_BATCH | SCHED_IDLE) {
         return Err(EINVAL);
     }
@@ -79,7 +86,12 @@ fn set_policy(task: &CurrentTask, t: &Arc<Task>, policy: u32, priority: i32, res
 }
 
 /// sched_setscheduler(2).
-pub(crate) fn sched_setscheduler(task: &mut CurrentTask, pid: i32, policy: i32, param: Addr) -> SyscallResult {
+pub(crate) fn sched_setscheduler(
+    task: &mut CurrentTask,
+    pid: i32,
+    policy: i32,
+    param: Addr,
+) -> SyscallResult {
     if policy < 0 || param.0 == 0 || pid < 0 {
         return Err(EINVAL.into());
     }
@@ -176,7 +188,13 @@ pub(crate) fn sched_setattr(task: &mut CurrentTask, pid: i32, uattr: Addr, flags
 }
 
 /// sched_getattr(2).
-pub(crate) fn sched_getattr(task: &mut CurrentTask, pid: i32, uattr: Addr, size: u32, flags: Bits) -> SyscallResult {
+pub(crate) fn sched_getattr(
+    task: &mut CurrentTask,
+    pid: i32,
+    uattr: Addr,
+    size: u32,
+    flags: Bits,
+) -> SyscallResult {
     let len = usize::try_from(size).unwrap_or(0);
     if uattr.0 == 0 || pid < 0 || !(SCHED_ATTR_SIZE_VER0..=4096).contains(&len) || flags.0 != 0 {
         return Err(EINVAL.into());

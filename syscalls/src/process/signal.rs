@@ -6,7 +6,9 @@ use crate::time::clock::deadline_after;
 use fs_vfs::{Sleep, TaskContext};
 use sentry_auth::{CapSet, ns_capable};
 use sentry_kernel::signal::{SigSource, UNBLOCKABLE};
-use sentry_kernel::{CurrentTask, PidNamespace, SyscallExit, SyscallResult, Task, ThreadGroup, pidfd_group, still_there};
+use sentry_kernel::{
+    CurrentTask, PidNamespace, SyscallExit, SyscallResult, Task, ThreadGroup, pidfd_group, still_there,
+};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINTR, EINVAL, EPERM, ERESTARTNOHAND, ESRCH};
 use sentry_uapi::sigaction::{SaFlags, SigAction, SigAltStack};
@@ -22,7 +24,13 @@ fn check_size(size: usize) -> Result<(), Errno> {
 }
 
 /// rt_sigaction(2).
-pub(crate) fn rt_sigaction(task: &mut CurrentTask, sig: Sig, act: Addr, old: Addr, size: usize) -> SyscallResult {
+pub(crate) fn rt_sigaction(
+    task: &mut CurrentTask,
+    sig: Sig,
+    act: Addr,
+    old: Addr,
+    size: usize,
+) -> SyscallResult {
     check_size(size)?;
     let mm = task.user()?.clone();
     let new = if act.0 == 0 { None } else { Some(mm.read_obj::<SigAction>(act.0)?) };
@@ -252,7 +260,13 @@ pub(crate) fn kill(task: &mut CurrentTask, pid: i32, sig: Sig) -> SyscallResult 
     Ok(0)
 }
 
-fn do_tkill(task: &mut CurrentTask, tgid: Option<i32>, tid: i32, sig: Sig, info: Option<SigInfo>) -> SyscallResult {
+fn do_tkill(
+    task: &mut CurrentTask,
+    tgid: Option<i32>,
+    tid: i32,
+    sig: Sig,
+    info: Option<SigInfo>,
+) -> SyscallResult {
     if tid <= 0 || tgid.is_some_and(|t| t <= 0) {
         return Err(EINVAL.into());
     }
@@ -307,13 +321,25 @@ pub(crate) fn rt_sigqueueinfo(task: &mut CurrentTask, pid: i32, sig: Sig, info: 
 }
 
 /// rt_tgsigqueueinfo(2).
-pub(crate) fn rt_tgsigqueueinfo(task: &mut CurrentTask, tgid: i32, tid: i32, sig: Sig, info: Addr) -> SyscallResult {
+pub(crate) fn rt_tgsigqueueinfo(
+    task: &mut CurrentTask,
+    tgid: i32,
+    tid: i32,
+    sig: Sig,
+    info: Addr,
+) -> SyscallResult {
     let info = read_info(task, info, sig, tgid.unsigned_abs())?;
     do_tkill(task, Some(tgid), tid, sig, Some(info))
 }
 
 /// pidfd_send_signal(2).
-pub(crate) fn pidfd_send_signal(task: &mut CurrentTask, fd: Fd, sig: Sig, info: Addr, flags: Bits) -> SyscallResult {
+pub(crate) fn pidfd_send_signal(
+    task: &mut CurrentTask,
+    fd: Fd,
+    sig: Sig,
+    info: Addr,
+    flags: Bits,
+) -> SyscallResult {
     if flags.0 != 0 {
         return Err(EINVAL.into());
     }
@@ -354,4 +380,3 @@ pub(crate) fn restart_syscall(task: &mut CurrentTask) -> SyscallResult {
         None => Err(EINTR.into()),
     }
 }
-

@@ -4,7 +4,9 @@ use crate::arg::*;
 use crate::file::*;
 use crate::memory::*;
 use crate::net::*;
-use crate::process::{clone::*, cred::*, exec::*, exit::*, futex::*, ids::*, limits::*, prctl::*, sched::*, signal::*};
+use crate::process::{
+    clone::*, cred::*, exec::*, exit::*, futex::*, ids::*, limits::*, prctl::*, sched::*, signal::*,
+};
 use crate::process::{system::*, unshare::*};
 use crate::table::table;
 use crate::time::{clock::*, timer::*};

@@ -139,7 +139,13 @@ fn itimerspec(spec: TimerSpec) -> ItimerSpec {
 }
 
 /// timer_settime(2).
-pub(crate) fn timer_settime(task: &mut CurrentTask, id: i32, flags: Bits, new: Addr, old: Addr) -> SyscallResult {
+pub(crate) fn timer_settime(
+    task: &mut CurrentTask,
+    id: i32,
+    flags: Bits,
+    new: Addr,
+    old: Addr,
+) -> SyscallResult {
     /// TIMER_ABSTIME.
     const ABSTIME: u32 = 1;
     if new.0 == 0 {
