@@ -13,6 +13,7 @@ pub mod fs;
 pub mod io;
 pub mod memfd;
 pub mod mount;
+pub mod poller;
 pub mod process;
 pub mod ptrace;
 pub mod time;
