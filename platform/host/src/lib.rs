@@ -4,5 +4,6 @@
 pub mod fs;
 pub mod io;
 pub mod memfd;
+pub mod random;
 pub mod time;
 pub mod uaccess;
