@@ -16,6 +16,7 @@ pub mod mount;
 pub mod poller;
 pub mod process;
 pub mod ptrace;
+pub mod random;
 pub mod time;
 pub mod tsc;
 pub mod tty;
