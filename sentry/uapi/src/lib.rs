@@ -21,11 +21,14 @@ pub mod time;
 pub mod timerfd;
 
 pub use errno::Errno;
+pub mod dirent;
 pub mod if_;
 pub mod in6;
 pub mod in_;
 pub mod netlink;
 pub mod rtnetlink;
 pub mod socket;
+pub mod statfs;
 pub mod tcp;
+pub mod uio;
 pub mod un;

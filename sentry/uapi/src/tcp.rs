@@ -102,6 +102,5 @@ pub struct TcpInfo {
 }
 
 // As of Linux 6.1; later kernels append fields.
-const _: () = assert!(
-    size_of::<TcpInfo>() == core::mem::offset_of!(linux_raw_sys::net::tcp_info, tcpi_rcv_wnd)
-);
+const _: () =
+    assert!(size_of::<TcpInfo>() == core::mem::offset_of!(linux_raw_sys::net::tcp_info, tcpi_rcv_wnd));
