@@ -3,5 +3,8 @@
 
 pub mod arg;
 mod file;
+mod memory;
 mod net;
+mod process;
 pub mod table;
+mod time;

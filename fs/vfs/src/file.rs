@@ -131,7 +131,8 @@ pub trait FileOps: Any + Send + Sync {
         Err(ENODEV)
     }
 
-    /// A writable shared mapping of the file comes or goes. Linux: `i_mmap_writable`.
+    /// Called when a writable shared mapping of the file comes (`true`) or goes (`false`). `EPERM`: the file is sealed
+    /// against it. Linux: `mapping_map_writable`.
     fn map_writable(&self, file: &File, come: bool) -> Result<(), Errno> {
         let _ = (file, come);
         Ok(())

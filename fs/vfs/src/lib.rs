@@ -13,14 +13,18 @@ mod block;
 mod d_path;
 mod dentry;
 mod device;
-mod fd_table;
 mod eventfd;
 mod eventpoll;
+mod extents;
+mod fd_table;
 mod file;
-mod mapped_file;
 mod filesystem;
 mod fs_struct;
 mod inode;
+mod inode_cache;
+mod libfs;
+mod locks;
+mod mapped_file;
 mod mount;
 mod mount_namespace;
 mod namei;
@@ -28,16 +32,16 @@ mod namei_ops;
 mod notify;
 mod notify_change;
 mod open;
-mod locks;
 mod path;
 mod pipe;
 mod poll;
 mod propagation;
 mod rename;
 mod security_xattr;
-mod stat;
 mod select;
 mod signalfd;
+mod splice;
+mod stat;
 mod super_block;
 mod task_context;
 #[cfg(any(test, feature = "test-context"))]
@@ -55,14 +59,21 @@ pub use block::{block_on_file, wait_event};
 pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
-pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
+pub use extents::{ExtentAt, Extents};
+pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
+};
+pub use inode_cache::InodeCache;
+pub use libfs::{FIRST_ENTRY, dir_emit_dots, drop_suidgid, generic_write_checks};
+pub use locks::{
+    LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
+    locks_remove_posix, locks_show,
 };
 pub use mount::{AtimePolicy, Mount, MountFlags};
 pub use mount_namespace::{MountNamespace, MountTable};
@@ -82,20 +93,18 @@ pub use open::{
     OpenHow, OpenOp, Resolve, build_open_flags, dentry_open, do_filp_open, do_open_execat, do_sys_open,
 };
 pub use path::Path;
+pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
 pub use poll::PollTable;
 pub use rename::do_renameat2;
-pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx};
-pub use locks::{
-    LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
-    locks_remove_posix, locks_show,
-};
-pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
 pub use select::{PollEntry, PollTarget, SelectEntry, do_poll, do_select};
 pub use signalfd::{do_signalfd, signalfd_set_mask};
+pub use splice::{do_copy_file_range, do_sendfile, do_splice, do_tee, do_vmsplice_from, do_vmsplice_to};
+pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx};
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]
 pub use test_context::TestContext;
+pub use timerfd::{do_timerfd_create, do_timerfd_gettime, do_timerfd_settime, timerfd_clock_was_set};
 pub use vfs::{CloseHook, Pseudo, Vfs};
 pub use write_access::DenyWrite;
 pub use xattr::{
@@ -105,4 +114,3 @@ pub use xattr::{
 
 #[cfg(test)]
 mod tests;
-pub use timerfd::{do_timerfd_create, do_timerfd_gettime, do_timerfd_settime, timerfd_clock_was_set};

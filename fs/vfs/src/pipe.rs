@@ -9,6 +9,7 @@
 mod fifo;
 mod limits;
 mod ring;
+mod splice;
 #[cfg(test)]
 mod tests;
 
@@ -85,7 +86,7 @@ impl Pipe {
     }
 
     /// Reads what is there, or one packet. `EAGAIN` when it is empty and somebody may still write.
-    fn read(&self, dst: &mut IoDst<'_>) -> Result<usize, Errno> {
+    pub(crate) fn read(&self, dst: &mut IoDst<'_>) -> Result<usize, Errno> {
         if dst.remaining() == 0 {
             return Ok(0);
         }
@@ -111,7 +112,12 @@ impl Pipe {
     }
 
     /// Writes as much as there is room for; what fits in a page goes whole or not at all. `EAGAIN` when it is full.
-    fn write(&self, ctx: &dyn TaskContext, src: &mut IoSrc<'_>, packet: bool) -> Result<usize, Errno> {
+    pub(crate) fn write(
+        &self,
+        ctx: &dyn TaskContext,
+        src: &mut IoSrc<'_>,
+        packet: bool,
+    ) -> Result<usize, Errno> {
         if src.remaining() == 0 {
             return Ok(0);
         }

@@ -8,8 +8,8 @@ use crate::{
     Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
 };
 use crate::{DeviceTable, FileSystemTable, MountTable, OpenSpecial, SetAttr, SuperOps, TaskContext};
-use sentry_auth::{CapSet, Cred, Kgid, Kuid, UserNamespace, ns_capable};
 use crate::{EpollLimits, PipeLimits};
+use sentry_auth::{CapSet, Cred, Kgid, Kuid, UserNamespace, ns_capable};
 use sentry_sync::{Mutex, level};
 use sentry_time::{Clocks, TimerQueue};
 use sentry_uapi::Errno;
@@ -212,6 +212,11 @@ impl Vfs {
     /// The path of an inode on one of the kernel's own filesystems; `name` is all that `d_path` shows of it.
     pub fn pseudo_path(&self, fs: Pseudo, inode: Arc<Inode>, name: &[u8]) -> Path {
         Path { mnt: self.pseudo_mount(fs).clone(), dentry: Dentry::new_root(inode, name) }
+    }
+
+    /// Mounts a filesystem for the kernel's own use, in no tree. Linux: `kern_mount`.
+    pub fn kern_mount(&self, root: Arc<Dentry>) -> Arc<Mount> {
+        Mount::new_internal(self.alloc_mount_id(), root)
     }
 
     fn pseudo_mount(&self, fs: Pseudo) -> &Arc<Mount> {

@@ -63,20 +63,3 @@ pub fn current_cpu() -> u16 {
     // SAFETY: no arguments.
     u16::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
 }
-
-/// Processor time thread `tid` of any process has used, in nanoseconds.
-///
-/// # Errors
-/// `EINVAL` or `ESRCH` when there is no such thread.
-pub fn thread_cpu_time(tid: i32) -> Result<u64, Errno> {
-    // Linux: include/linux/posix-timers_types.h, `make_thread_cpuclock`: the complement of the id above three bits
-    // that say "scheduler's time of one thread".
-    const CPUCLOCK_SCHED: i32 = 2;
-    const CPUCLOCK_PERTHREAD_MASK: i32 = 4;
-    let clock = (!tid << 3) | CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the time is written within its size.
-    check_int(unsafe { libc::clock_gettime(clock, &mut time) })?;
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Ok(seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0)))
-}

@@ -3,15 +3,21 @@
 #![deny(missing_docs)]
 
 pub mod affinity;
-pub mod call;
-pub mod cpu;
 pub mod auxv;
+pub mod call;
+pub mod capability;
+pub mod clone;
+pub mod cpu;
+pub mod fd;
+pub mod fs;
 pub mod io;
 pub mod memfd;
+pub mod mount;
 pub mod process;
 pub mod ptrace;
 pub mod time;
 pub mod tsc;
+pub mod tty;
 pub mod uaccess;
-pub mod wait;
 pub mod vdso;
+pub mod wait;

@@ -1,6 +1,6 @@
 //! Linux: kernel/fork.c, kernel/signal.c. Host processes made without the C library, and signals to them.
 
-use crate::call::{check, check_int, last_errno};
+use crate::call::{check, last_errno};
 use sentry_uapi::Errno;
 
 /// The calling thread's id.
@@ -78,19 +78,4 @@ pub unsafe fn fork_into(entry: unsafe extern "C" fn() -> !) -> Result<i32, Errno
             pid => i32::try_from(pid).map_err(|_| Errno::from_raw(libc::EIO)),
         }
     }
-}
-
-/// The id of the calling process.
-pub fn getpid() -> i32 {
-    // SAFETY: no arguments.
-    unsafe { libc::getpid() }
-}
-
-/// Changes the owner-visible name of the calling thread; longer names are cut to 15 bytes.
-///
-/// # Errors
-/// As for prctl(2).
-pub fn set_thread_name(name: &std::ffi::CStr) -> Result<(), Errno> {
-    // SAFETY: the name is a valid C string.
-    check_int(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) }).map(drop)
 }

@@ -94,6 +94,16 @@ pub fn set_regs(tid: i32, regs: &PtRegs) -> Result<(), Errno> {
     request(libc::PTRACE_SETREGS, tid, 0, std::ptr::from_ref(regs).cast_mut().cast())
 }
 
+/// Writes rax alone, which is cheaper than [`set_regs`].
+///
+/// # Errors
+/// `ESRCH`.
+pub fn set_rax(tid: i32, value: u64) -> Result<(), Errno> {
+    let offset = u64::try_from(std::mem::offset_of!(PtRegs, rax)).unwrap_or(u64::MAX);
+    let word = std::ptr::without_provenance_mut(usize::try_from(value).unwrap_or(usize::MAX));
+    request(libc::PTRACE_POKEUSER, tid, offset, word)
+}
+
 /// Reads what is known about the signal a thread is stopped for.
 ///
 /// # Errors

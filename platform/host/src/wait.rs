@@ -65,6 +65,17 @@ pub fn reap(pid: i32) -> Result<WaitStatus, Errno> {
     }
 }
 
+/// Whether a thread traced by any thread of this process has ended and not been reaped.
+pub fn has_ended(tid: i32) -> bool {
+    // SAFETY: zeroed memory is a value of siginfo_t, and is written within its size.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+        let id = libc::id_t::try_from(tid).unwrap_or(0);
+        libc::waitid(libc::P_PID, id, &mut info, options) == 0 && info.si_pid() == tid
+    }
+}
+
 fn wait(pid: i32, options: i32) -> Result<WaitStatus, Errno> {
     let mut status = 0;
     loop {

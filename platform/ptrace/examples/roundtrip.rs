@@ -93,6 +93,41 @@ fn platform_rounds(platform: &Arc<PtracePlatform>, mut between: impl FnMut()) ->
         .collect()
 }
 
+/// What making and leaving things costs the thread that does it.
+fn lifetimes(platform: &Arc<PtracePlatform>) {
+    const COUNT: u32 = 500;
+    let map = |addr, len| {
+        let backing = Backing::Memory { offset: 0 };
+        vec![MapOp::Map { addr, len, prot: Prot::READ | Prot::EXEC, backing, populate: false }]
+    };
+    let mean = |start: Instant| start.elapsed().as_secs_f64() * 1e6 / f64::from(COUNT);
+    let mut context = platform.new_context().unwrap();
+    let start = Instant::now();
+    for _ in 0..COUNT {
+        let aspace = platform.new_address_space().unwrap();
+        aspace.apply(map(CODE, 4096)).unwrap();
+        assert_eq!(context.switch(&aspace, &mut PtRegs::for_exec(CODE, 0)).unwrap(), Trap::Syscall);
+        context.leave();
+    }
+    println!("address space made, entered and left: {:.0} µs", mean(start));
+    let aspace = platform.new_address_space().unwrap();
+    aspace.apply(map(CODE, 4096)).unwrap();
+    let mut regs = PtRegs::for_exec(CODE, 0);
+    context.switch(&aspace, &mut regs).unwrap();
+    let start = Instant::now();
+    for _ in 0..COUNT {
+        let mut sibling = context.new_sibling(&aspace).unwrap();
+        assert_eq!(sibling.switch(&aspace, &mut regs).unwrap(), Trap::Syscall);
+    }
+    println!("sibling made, entered and left: {:.0} µs", mean(start));
+    let start = Instant::now();
+    for _ in 0..COUNT {
+        aspace.apply(map(0x1000_0000, 0x1_0000)).unwrap();
+        assert_eq!(context.switch(&aspace, &mut regs).unwrap(), Trap::Syscall);
+    }
+    println!("64 KiB mapped and a trap: {:.1} µs", mean(start));
+}
+
 fn micros(best: Option<Duration>) -> f64 {
     best.unwrap_or_default().as_secs_f64() * 1e6 / f64::from(CALLS)
 }
@@ -120,5 +155,6 @@ fn main() {
     unsafe { libc::kill(pid, libc::SIGKILL) };
     let _ = wait::reap(pid);
     let (raw, ours) = (micros(raw.into_iter().min()), micros(ours.into_iter().min()));
+    lifetimes(&platform);
     println!("bare {raw:.2} µs, switch {ours:.2} µs, ratio {:.2}", ours / raw);
 }

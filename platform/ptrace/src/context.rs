@@ -3,14 +3,16 @@
 use crate::Shared;
 use crate::address_space::PtraceAddressSpace;
 use crate::interrupt::PtraceInterrupter;
+use crate::placement::Pair;
 use crate::process::{Spare, StubProcess};
 use crate::thread::{StubThread, forget_traced, note_traced};
 use crate::tracee::{self, ptrace_error};
 use crate::trap;
 use platform::{AddressSpace, Context, FpState, Interrupter, PlatformError, PlatformStats, PtRegs, Trap};
+use platform_host::process;
 use platform_host::ptrace::{self, Resume};
 use platform_host::wait::{self, WaitStatus, wait_tracee};
-use platform_host::{affinity, process};
+use sentry_uapi::Errno;
 use sentry_uapi::errno::EINVAL;
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ pub(crate) struct PtraceContext {
 struct Attachment {
     process: Arc<StubProcess>,
     thread: Arc<StubThread>,
+    pair: Arc<Pair>,
 }
 
 /// What a stop comes to.
@@ -70,14 +73,19 @@ impl PtraceContext {
             None => process.take()?,
         };
         let thread = Arc::new(StubThread::new(process.pid, spare.tid));
-        // On one processor the two hand over without an interrupt from one to the other.
-        let cpu = affinity::CpuSet::single(affinity::current_cpu());
-        let _ = affinity::set(0, &cpu).and_then(|()| affinity::set(spare.tid, &cpu));
-        let regs = tracee::adopt(spare.tid)?;
+        // Before it is woken, so that it is woken here.
+        let pair = self.shared.placement.settle(&thread);
+        let regs = match tracee::adopt(spare.tid) {
+            Ok(regs) => regs,
+            Err(error) => {
+                self.shared.placement.remove(&pair);
+                return Err(error);
+            }
+        };
         note_traced(&thread);
         process.join(&thread);
         self.interrupter.set_target(Some(thread.clone()));
-        self.attached = Some(Attachment { process, thread });
+        self.attached = Some(Attachment { process, thread, pair });
         if thread_is_unready(&regs, &self.shared.entry, &spare) {
             let (pdeathsig, sigkill) = (libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             let word = |value: libc::c_int| u64::try_from(value).unwrap_or(0);
@@ -100,10 +108,12 @@ impl PtraceContext {
         if let Some((process, spare)) = self.reserved.take() {
             process.give_back(spare);
         }
-        let Some(Attachment { process, thread }) = self.attached.take() else { return };
+        let Some(Attachment { process, thread, pair }) = self.attached.take() else { return };
+        self.shared.placement.remove(&pair);
         self.interrupter.set_target(None);
         process.part(&thread);
-        let ours = forget_traced(&thread);
+        forget_traced(&thread);
+        let ours = pair.is_ours();
         debug_assert!(ours, "a context is dropped by the host thread that used it");
         if thread.is_gone() {
             return;
@@ -135,7 +145,7 @@ impl PtraceContext {
 
     /// Runs guest code until the thread stops, and reads its registers.
     fn run(&mut self, regs: &mut PtRegs) -> Result<Stop, PlatformError> {
-        let Some(Attachment { process, thread }) = &self.attached else { return Ok(Stop::Ignored) };
+        let Some(Attachment { process, thread, .. }) = &self.attached else { return Ok(Stop::Ignored) };
         let tid = thread.tid;
         let status = ptrace::resume(tid, Resume::Sysemu).and_then(|()| wait_tracee(tid));
         process.exit(thread);
@@ -159,6 +169,27 @@ impl PtraceContext {
     }
 }
 
+/// Gives a stub thread its registers, where they differ from those it has.
+fn load(thread: &StubThread, loaded: &mut PtRegs, wanted: &PtRegs) -> Result<(), Errno> {
+    if thread.regs_loaded() {
+        if wanted == loaded {
+            return Ok(());
+        }
+        // The result of a system call, as a rule. `orig_rax`, which only matters with a result that looks like a request
+        // to restart, is left as it is otherwise.
+        let only_rax = PtRegs { rax: wanted.rax, orig_rax: wanted.orig_rax, ..*loaded } == *wanted;
+        if only_rax && !trap::is_restart(wanted.rax) {
+            ptrace::set_rax(thread.tid, wanted.rax)?;
+            loaded.rax = wanted.rax;
+            return Ok(());
+        }
+    }
+    ptrace::set_regs(thread.tid, wanted)?;
+    *loaded = *wanted;
+    thread.set_regs_loaded(true);
+    Ok(())
+}
+
 /// Whether a forked stub was met before it had asked to die with the sentry.
 fn thread_is_unready(regs: &PtRegs, entry: &crate::stub_code::Entry, spare: &Spare) -> bool {
     spare.fresh && regs.rip != entry.parked
@@ -169,9 +200,12 @@ impl Context for PtraceContext {
         self.attach(aspace)?;
         PlatformStats::count(&self.shared.stats.switches);
         loop {
-            let Some(Attachment { process, thread }) = &self.attached else {
+            let Some(Attachment { process, thread, pair }) = &self.attached else {
                 return Err(PlatformError::Gone("no stub thread".into()));
             };
+            if self.shared.placement.enter(pair) {
+                self.shared.keeper.begin_sampling();
+            }
             if let Some(trap) = trap::unreachable_rip(regs) {
                 return Ok(trap);
             }
@@ -184,13 +218,9 @@ impl Context for PtraceContext {
                 return Ok(Trap::Interrupted);
             }
             let wanted = trap::loadable(regs);
-            if !thread.regs_loaded() || wanted != self.loaded {
-                if let Err(errno) = ptrace::set_regs(thread.tid, &wanted) {
-                    process.exit(thread);
-                    return Err(ptrace_error("PTRACE_SETREGS")(errno));
-                }
-                self.loaded = wanted;
-                thread.set_regs_loaded(true);
+            if let Err(errno) = load(thread, &mut self.loaded, &wanted) {
+                process.exit(thread);
+                return Err(ptrace_error("PTRACE_SETREGS")(errno));
             }
             let stop = self.run(regs)?;
             if let Stop::Trap(trap) = stop {
@@ -231,7 +261,7 @@ impl Context for PtraceContext {
         aspace: &Arc<dyn AddressSpace>,
     ) -> Result<Box<dyn Context + Send>, PlatformError> {
         self.attach(aspace)?;
-        let Some(Attachment { process, thread }) = &self.attached else {
+        let Some(Attachment { process, thread, .. }) = &self.attached else {
             return Err(PlatformError::Gone("no stub thread".into()));
         };
         let spare = process.take_or_clone(thread)?;

@@ -116,9 +116,10 @@ impl QueueSlot {
     pub(crate) fn write_calls(&self, calls: &[Call]) -> usize {
         let count = calls.len().min(CALLS_PER_PAGE);
         for (index, call) in calls.iter().take(count).enumerate() {
-            let bytes: Vec<u8> = call.iter().flat_map(|word| word.to_ne_bytes()).collect();
-            // Within the page by the bound on count.
-            let _ = self.write(index * CALL_STRIDE, &bytes);
+            for (word, value) in call.iter().enumerate() {
+                // Within the page by the bound on count.
+                let _ = self.write(index * CALL_STRIDE + word * size_of::<u64>(), &value.to_ne_bytes());
+            }
         }
         count
     }

@@ -93,3 +93,63 @@ pub(crate) fn stub_filter() -> Vec<sock_filter> {
     program.push(trap);
     program
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::control_file::{Call, ControlFile};
+    use crate::stub_code::Entry;
+    use crate::zygote::Zygote;
+    use crate::{tracee, zygote::FreshStub};
+    use platform::PlatformError;
+
+    fn call(nr: libc::c_long, args: [u64; 3]) -> Call {
+        [u64::try_from(nr).unwrap(), args[0], args[1], args[2], 0, 0, 0]
+    }
+
+    /// A stub resumed with `PTRACE_CONT`, as a mistake of the sentry's might, has nothing but the filter about it.
+    #[test]
+    fn the_filter_alone_holds_a_stub() {
+        let control = ControlFile::new().unwrap();
+        let (zygote, _) = Zygote::new(&control).unwrap();
+        let entry = Entry::in_stub();
+        let refused = [
+            call(libc::SYS_getpid, [0; 3]),
+            call(libc::SYS_read, [0, STUB_BASE, 1]),
+            call(libc::SYS_write, [2, STUB_BASE, 1]),
+            call(libc::SYS_execve, [0; 3]),
+            call(libc::SYS_kill, [1, 0, 0]),
+            call(libc::SYS_prctl, [4, 0, 0]),
+            call(libc::SYS_prctl, [1 | 1 << 32, 0, 0]),
+            call(libc::SYS_clone, [0; 3]),
+            call(libc::SYS_clone, [FORK_FLAGS | 1 << 32, 0, 0]),
+            call(libc::SYS_clone, [THREAD_FLAGS | 0x1000_0000, 0, 0]),
+            // The x32 table.
+            call(libc::SYS_munmap | 0x4000_0000, [0x1_0000, PAGE, 0]),
+        ];
+        for call in refused {
+            let FreshStub { pid, queue } = zygote.fork().unwrap();
+            tracee::adopt(pid).unwrap();
+            let result = tracee::call(pid, &entry, "test", call);
+            let message = format!("signal {} in stub code", libc::SIGSYS);
+            let trapped = matches!(&result, Err(PlatformError::Gone(text)) if text.starts_with(&message));
+            assert!(trapped, "{call:x?}: {result:?}");
+            platform_host::process::kill_process(pid);
+            platform_host::wait::reap(pid).unwrap();
+            drop(queue);
+        }
+        // A call that is allowed, but made by code that is not the stub's: `syscall; int3` in a page of the guest's.
+        let FreshStub { pid, queue: _queue } = zygote.fork().unwrap();
+        tracee::adopt(pid).unwrap();
+        let (rx, shared) = (5, 0x11);
+        let map = [9, 0x1_0000, PAGE, rx, shared, control.raw_fd(), 0];
+        assert_eq!(tracee::call(pid, &entry, "mmap", map).unwrap(), 0x1_0000);
+        let elsewhere = Entry { call: 0x1_0000, ..entry };
+        let result = tracee::call(pid, &elsewhere, "test", call(libc::SYS_munmap, [0x10_0000, PAGE, 0]));
+        assert!(matches!(result, Err(PlatformError::Gone(_))), "{result:?}");
+        platform_host::process::kill_process(pid);
+        platform_host::wait::reap(pid).unwrap();
+    }
+}

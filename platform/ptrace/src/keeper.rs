@@ -1,7 +1,9 @@
-//! The thread that keeps the zygote, a pool of ready stubs, and the dead ones until they are reaped.
+//! The thread that keeps the zygote, a pool of ready stubs, and the dead ones until they are reaped; it also gives the
+//! placement of pairs its ticks.
 
 use crate::control_file::{ControlFile, QueueSlot};
 use crate::fpu::XstateLayout;
+use crate::placement::{Placement, TICK};
 use crate::zygote::{FreshStub, Zygote};
 use parking_lot::{Condvar, Mutex};
 use platform::PlatformError;
@@ -35,8 +37,8 @@ struct Jobs {
     stop: bool,
 }
 
-#[derive(Default)]
 struct Desk {
+    placement: Arc<Placement>,
     jobs: Mutex<Jobs>,
     /// Signalled for the keeper.
     work: Condvar,
@@ -52,8 +54,16 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Starts the thread and waits until the zygote stands.
-    pub(crate) fn start(control: Arc<ControlFile>) -> Result<(Keeper, XstateLayout), PlatformError> {
-        let desk = Arc::new(Desk::default());
+    pub(crate) fn start(
+        control: Arc<ControlFile>,
+        placement: Arc<Placement>,
+    ) -> Result<(Keeper, XstateLayout), PlatformError> {
+        let desk = Arc::new(Desk {
+            placement,
+            jobs: Mutex::default(),
+            work: Condvar::default(),
+            filled: Condvar::default(),
+        });
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("stub-keeper".into()).spawn({
             let desk = desk.clone();
@@ -96,6 +106,13 @@ impl Keeper {
         }
     }
 
+    /// Wakes the keeper, so that it begins to sample.
+    pub(crate) fn begin_sampling(&self) {
+        // The lock keeps the signal from falling between the keeper's look and its wait.
+        let _jobs = self.desk.jobs.lock();
+        self.desk.work.notify_one();
+    }
+
     /// Kills a stub process and has it reaped. `traced` is its one thread that is still traced, if that is not the leader.
     pub(crate) fn bury(&self, pid: i32, traced: Option<i32>, queue: QueueSlot) {
         process::kill_process(pid);
@@ -125,7 +142,12 @@ impl Desk {
                 if jobs.stop {
                     break;
                 }
-                self.work.wait(&mut jobs);
+                if !self.placement.wants_tick() {
+                    self.work.wait(&mut jobs);
+                } else if self.work.wait_for(&mut jobs, TICK).timed_out() {
+                    drop(jobs);
+                    self.placement.tick();
+                }
                 continue;
             }
             drop(jobs);

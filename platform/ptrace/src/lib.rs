@@ -18,6 +18,7 @@ mod filter;
 mod fpu;
 mod interrupt;
 mod keeper;
+mod placement;
 mod process;
 mod stub_code;
 mod thread;
@@ -30,6 +31,7 @@ use crate::context::PtraceContext;
 use crate::control_file::ControlFile;
 use crate::fpu::XstateLayout;
 use crate::keeper::Keeper;
+use crate::placement::Placement;
 use crate::process::StubProcess;
 use crate::stub_code::{Entry, USER_END, USER_START};
 use platform::{AddressSpace, Context, Platform, PlatformError, PlatformStats};
@@ -40,6 +42,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What the address spaces and contexts of one platform share. It lives until the last of them is gone.
 struct Shared {
     keeper: Keeper,
+    placement: Arc<Placement>,
     memory_file: OwnedFd,
     xstate: XstateLayout,
     entry: Entry,
@@ -67,10 +70,12 @@ impl PtracePlatform {
     /// # Errors
     /// [`PlatformError::Unavailable`] when the host does not allow ptrace or seccomp filters.
     pub fn new(memory_file: OwnedFd) -> Result<Arc<PtracePlatform>, PlatformError> {
-        let (keeper, xstate) = Keeper::start(ControlFile::new()?)?;
+        let placement = Arc::new(Placement::new()?);
+        let (keeper, xstate) = Keeper::start(ControlFile::new()?, placement.clone())?;
         let entry = Entry::in_stub();
         let shared = Shared {
             keeper,
+            placement,
             memory_file,
             xstate,
             entry,

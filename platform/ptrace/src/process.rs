@@ -13,7 +13,7 @@ use crate::zygote::FreshStub;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use platform::{Backing, MapOp, PlatformError, PlatformStats};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EBUSY, EINVAL, ENOMEM};
+use sentry_uapi::errno::{EBUSY, EINVAL, ESRCH};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -113,7 +113,7 @@ impl StubProcess {
         thread: &StubThread,
     ) -> Result<(), PlatformError> {
         if let Some(errno) = state.failed {
-            return Err(tracee::call_error("map operation")(errno));
+            return Err(failure(errno));
         }
         if state.pending.is_empty() {
             self.has_pending.store(false, Ordering::SeqCst);
@@ -135,11 +135,11 @@ impl StubProcess {
             // From here on nobody enters guest code: `has_pending` stays set and `failed` is found behind it.
             Ok(Err(errno)) => {
                 state.failed = Some(errno);
-                Err(tracee::call_error("map operation")(errno))
+                Err(failure(errno))
             }
             Err(error) => {
                 thread.set_gone();
-                state.failed = Some(ENOMEM);
+                state.failed = Some(ESRCH);
                 Err(error)
             }
         };
@@ -178,7 +178,7 @@ impl StubProcess {
         }
         let mut state = self.state.lock();
         if let Some(errno) = state.failed {
-            return Err(tracee::call_error("map operation")(errno));
+            return Err(failure(errno));
         }
         state.queued += u64::try_from(ops.len()).unwrap_or(0);
         state.pending.extend(ops);
@@ -201,7 +201,7 @@ impl StubProcess {
             self.flushed.wait(&mut state);
         }
         match state.failed {
-            Some(errno) => Err(tracee::call_error("map operation")(errno)),
+            Some(errno) => Err(failure(errno)),
             None => Ok(()),
         }
     }
@@ -276,6 +276,14 @@ impl Drop for StubProcess {
         {
             self.shared.keeper.bury(self.pid, self.traced.lock().take(), queue);
         }
+    }
+}
+
+/// The error of a process whose mappings are unknown since an operation failed, or that was killed over it (`ESRCH`).
+fn failure(errno: Errno) -> PlatformError {
+    match errno {
+        ESRCH => PlatformError::Gone("the stub was killed".into()),
+        errno => tracee::call_error("map operation")(errno),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The signal that brings a thread out of guest code. A thread that nobody traces ignores it, so that one sent too late
 /// does no harm; under ptrace, even an ignored signal stops its receiver.
@@ -16,6 +16,8 @@ pub(crate) struct StubThread {
     pub(crate) tid: i32,
     /// Whether it runs guest code, or is about to.
     in_guest: AtomicBool,
+    /// Counts entries into guest code.
+    stint: AtomicU32,
     /// Whether its registers are those its context has loaded last; stub code changes them.
     regs_loaded: AtomicBool,
     /// Whether it has ended. Its id may belong to another thread by now.
@@ -28,6 +30,7 @@ impl StubThread {
             pid,
             tid,
             in_guest: AtomicBool::new(false),
+            stint: AtomicU32::new(0),
             regs_loaded: AtomicBool::new(false),
             gone: AtomicBool::new(false),
         }
@@ -38,12 +41,25 @@ impl StubThread {
     }
 
     pub(crate) fn set_in_guest(&self, value: bool) {
+        if value {
+            // Written by one thread only.
+            self.stint.store(self.stint().wrapping_add(1), Ordering::Relaxed);
+        }
         self.in_guest.store(value, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_in_guest(&self) -> bool {
+        self.in_guest.load(Ordering::SeqCst)
+    }
+
+    /// A number that changes with each entry into guest code.
+    pub(crate) fn stint(&self) -> u32 {
+        self.stint.load(Ordering::Relaxed)
     }
 
     /// Brings the thread out of guest code, if it is there. To be called while it cannot be reaped.
     pub(crate) fn kick(&self) {
-        if self.in_guest.load(Ordering::SeqCst) && !self.is_gone() {
+        if self.is_in_guest() && !self.is_gone() {
             // It fails only for a thread that is dying, whose tracer will see that.
             let _ = platform_host::process::tgkill(self.pid, self.tid, KICK);
         }
@@ -76,16 +92,10 @@ pub(crate) fn note_traced(thread: &Arc<StubThread>) {
     TRACED.with_borrow_mut(|traced| traced.push(thread.clone()));
 }
 
-/// Forgets `thread`; tells whether the calling host thread traced it.
-pub(crate) fn forget_traced(thread: &Arc<StubThread>) -> bool {
-    // A context may be dropped by a destructor that runs after the list's own.
-    TRACED
-        .try_with(|traced| {
-            let mut traced = traced.borrow_mut();
-            let place = traced.iter().position(|other| Arc::ptr_eq(other, thread));
-            place.map(|index| traced.swap_remove(index)).is_some()
-        })
-        .unwrap_or(false)
+/// Forgets `thread`.
+pub(crate) fn forget_traced(thread: &Arc<StubThread>) {
+    // A context may be dropped by a destructor that runs after the list's own; then there is nothing to forget.
+    let _ = TRACED.try_with(|traced| traced.borrow_mut().retain(|other| !Arc::ptr_eq(other, thread)));
 }
 
 /// A stub thread of process `pid` that the calling host thread traces, and which is stopped since that thread is here.

@@ -28,6 +28,12 @@ pub(crate) fn loadable(regs: &PtRegs) -> PtRegs {
     regs
 }
 
+/// Whether the host kernel would take a system call's result for a request to restart it. Linux: include/linux/errno.h,
+/// `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`.
+pub(crate) fn is_restart(rax: u64) -> bool {
+    (-516..=-512).contains(&rax.cast_signed())
+}
+
 fn is_canonical(addr: u64) -> bool {
     let upper = addr.cast_signed() >> SIGN_BIT;
     upper == 0 || upper == -1

@@ -91,8 +91,17 @@ impl Zygote {
         self.call("mmap", map_page(&self.control, STUB_BASE, rx, 0))?;
         self.call("mmap", map_page(&self.control, QUEUE_ADDR, libc::PROT_READ, self.queue.offset()))?;
         self.entry = Entry::in_stub();
-        self.call("munmap", [nr(libc::SYS_munmap), 0, STUB_BASE, 0, 0, 0, 0])?;
-        self.call("munmap", [nr(libc::SYS_munmap), STUB_END, TASK_SIZE_MAX - STUB_END, 0, 0, 0, 0])?;
+        for (start, end) in [(0, STUB_BASE), (STUB_END, TASK_SIZE_MAX)] {
+            let call = [nr(libc::SYS_munmap), start, end - start, 0, 0, 0, 0];
+            self.call("munmap", call).map_err(|error| match error {
+                PlatformError::Host { errno: EPERM, .. } => PlatformError::Unavailable(
+                    "the host kernel seals system mappings (CONFIG_MSEAL_SYSTEM_MAPPINGS), so that a stub cannot be \
+                     emptied; another platform must be used"
+                        .into(),
+                ),
+                error => error,
+            })?;
+        }
         Ok(())
     }
 
@@ -109,17 +118,20 @@ impl Zygote {
         self.call("rseq", call).map(drop)
     }
 
-    /// Signal handlers, the alternate stack, the session and the core limit are inherited by fork.
+    /// Signal handlers, the alternate stack, the session, the name and the core limit are inherited by fork.
     fn undo_inherited_state(&mut self) -> Result<(), PlatformError> {
         /// Linux: include/uapi/linux/signal.h, `SS_DISABLE`, as the second word of `stack_t`.
         const NO_ALT_STACK: [u64; 3] = [0, 2, 0];
         const ZEROS: usize = 2048;
         const ALT_STACK: usize = ZEROS + 64;
+        const NAME: usize = ALT_STACK + 64;
         let at = |offset: usize| QUEUE_ADDR + u64::try_from(offset).unwrap_or(0);
         let write = |offset: usize, words: &[u64]| {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
             self.queue.write(offset, &bytes).map_err(ptrace_error("queue page"))
         };
+        self.queue.write(NAME, b"runsc-stub\0").map_err(ptrace_error("queue page"))?;
+        self.call("prctl", [nr(libc::SYS_prctl), bits(libc::PR_SET_NAME), at(NAME), 0, 0, 0, 0])?;
         // An all-zero sigaction is SIG_DFL, an all-zero rlimit no core file.
         write(ZEROS, &[0; 8])?;
         write(ALT_STACK, &NO_ALT_STACK)?;

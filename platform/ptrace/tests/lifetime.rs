@@ -43,6 +43,9 @@ fn nothing_is_left_behind() {
     killed_from_outside(&machine);
     eventually("after kills", || children().len() <= IDLE_CHILDREN);
 
+    killed_while_a_sibling_is_idle(&machine);
+    eventually("after the kill of a half idle process", || children().len() <= IDLE_CHILDREN);
+
     // Contexts may outlive the platform.
     let (aspace, mut context) = (machine.aspace(), machine.context());
     drop(machine);
@@ -143,4 +146,30 @@ fn killed_from_outside(machine: &Machine) {
     });
     assert!(context.switch(&aspace, &mut regs()).is_err());
     assert!(machine.platform.new_address_space().is_ok());
+}
+
+/// The leader's end is not reported before its siblings are reaped, and the idle one's host thread does not look.
+fn killed_while_a_sibling_is_idle(machine: &Machine) {
+    machine.write(0x1000, SPIN);
+    let (aspace, mut context) = (machine.aspace(), machine.context());
+    assert_eq!(run(&mut context, &aspace, &mut regs()), Trap::Syscall);
+    let mut sibling = context.new_sibling(&aspace).unwrap();
+    let (up, down) = (Barrier::new(2), Barrier::new(2));
+    std::thread::scope(|scope| {
+        let (aspace, up, down) = (&aspace, &up, &down);
+        scope.spawn(move || {
+            assert_eq!(run(&mut sibling, aspace, &mut regs()), Trap::Syscall);
+            up.wait();
+            down.wait();
+            assert!(sibling.switch(aspace, &mut regs()).is_err());
+        });
+        up.wait();
+        scope.spawn(|| {
+            let victim = children().into_iter().find(|pid| threads_of(*pid) > 1).unwrap();
+            platform_host::process::kill_process(victim);
+        });
+        let mut spin = platform::PtRegs { rip: CODE + 0x1000, ..regs() };
+        assert!(context.switch(aspace, &mut spin).is_err());
+        down.wait();
+    });
 }

@@ -15,6 +15,7 @@ use sentry_uapi::resource::RLIMIT_STACK;
 use sentry_uapi::sigaction::{SS_DISABLE, SigAltStack};
 use sentry_uapi::signal::{SIGCHLD, SIGSEGV};
 use sentry_uapi::stat::{S_ISGID, S_ISUID};
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -58,13 +59,15 @@ struct Program {
 impl CurrentTask {
     /// execve(2): replaces the program with `file`, which was opened for execution. `name` is what the thread will be
     /// called, and `args` what it gets. `open` opens interpreters. `inaccessible` says that the path of `file` will not
-    /// exist for a script's interpreter (a close-on-exec descriptor).
+    /// exist for a script's interpreter (a close-on-exec descriptor). `deny` keeps the file from being written to as long
+    /// as the program runs.
     ///
     /// # Errors
     /// Those of execve(2), as long as the old program can go on; after that the task is killed.
     pub fn execve(
         &mut self,
         file: Arc<File>,
+        deny: Box<dyn Any + Send + Sync>,
         mut args: Arguments,
         path: &[u8],
         inaccessible: bool,
@@ -95,6 +98,9 @@ impl CurrentTask {
         self.de_thread()?;
         // Past this point the old program is gone: whatever fails now kills.
         let result = self.begin_new_exec(&program, &args, cred, secure);
+        if let Some(mm) = &self.mm {
+            mm.update_info(|info| info.exe_guard = Some(Arc::from(deny)));
+        }
         if result.is_err() {
             let status = self.group.group_exit(SIGSEGV);
             self.exit_status = Some(status);

@@ -126,6 +126,11 @@ impl Kernel {
         self.next_inum.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The futexes somebody waits on.
+    pub fn futexes(&self) -> &FutexTable {
+        &self.futexes
+    }
+
     /// Fills a buffer with random bytes.
     pub fn random(&self, buf: &mut [u8]) {
         (self.random)(buf);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod arch;
+mod access;
 mod current_task;
 mod exec;
 mod exit;
@@ -16,6 +17,7 @@ mod namespaces;
 mod nsproxy;
 mod pid;
 mod pid_namespace;
+mod pidfd;
 mod run_loop;
 pub mod signal;
 mod syscall;
@@ -26,6 +28,7 @@ mod tree;
 mod tty;
 mod wait;
 
+pub use access::ptrace_may_access;
 pub use current_task::{CurrentTask, RestartFn};
 pub use exec::{OpenExec, may_exec};
 pub use exit::nsec_to_clock_t;
@@ -33,6 +36,7 @@ pub use fork::{CloneRequest, InitProcess, THREADS_MAX, full_affinity};
 pub use kernel::{Counters, Kernel, KernelParts, VdsoPages};
 pub use nsproxy::{CgroupNamespace, IpcNamespace, NsProxy, TimeNamespace, UtsNames, UtsNamespace};
 pub use pid::Pid;
+pub use pidfd::{PidFd, pidfd_file, pidfd_group, still_there};
 pub use pid_namespace::{PID_MAX, PidNamespace};
 pub use syscall::{SyscallExit, SyscallFn, SyscallResult, SyscallTable, SyscallTracer};
 pub use task::{Resources, RunState, SchedAttr, TASK_COMM_LEN, Task};

@@ -287,6 +287,26 @@ impl Task {
         self.syscall.load(Ordering::Relaxed).checked_sub(1)
     }
 
+    /// Makes it leave guest code for a moment, if it is in it.
+    pub fn interrupt_guest(&self) {
+        self.interrupter.interrupt();
+    }
+
+    /// Gives it root, working directory and umask of its own. Linux: `unshare_fs`.
+    pub fn unshare_fs(&self) {
+        let mut r = self.resources.lock();
+        r.fs = r.fs.copy();
+    }
+
+    /// Gives it a descriptor table of its own. Linux: `unshare_files`.
+    pub fn unshare_files(&self) {
+        let files = self.resources.lock().files.clone();
+        if let Some(files) = files {
+            let copy = files.copy();
+            self.resources.lock().files = Some(copy);
+        }
+    }
+
     /// Makes it look at its state, whether it sleeps or runs guest code. Linux: `signal_wake_up`.
     pub(crate) fn kick(&self) {
         self.sigpending.store(true, Ordering::SeqCst);

@@ -90,6 +90,8 @@ pub struct ThreadGroup {
     pub start_time: i64,
     /// PR_SET_CHILD_SUBREAPER here or in an ancestor: worth looking for one.
     pub(crate) has_child_subreaper: AtomicBool,
+    /// Registered for expedited barriers: bit 0 for memory, bit 1 for instruction streams.
+    membarrier: AtomicI32,
     /// Real user id of the thread that changed it last; outlives the threads.
     pub(crate) last_uid: Mutex<sentry_auth::Kuid, { level::LEAF }>,
 }
@@ -125,6 +127,7 @@ impl ThreadGroup {
             dead: AtomicBool::new(false),
             start_time: kernel.clocks.boottime(),
             has_child_subreaper: AtomicBool::new(false),
+            membarrier: AtomicI32::new(0),
             last_uid: Mutex::new(sentry_auth::Kuid::GLOBAL_ROOT),
         })
     }
@@ -132,6 +135,35 @@ impl ThreadGroup {
     /// Global number of the process.
     pub fn id(&self) -> u32 {
         self.pid.global()
+    }
+
+    /// membarrier(2): registers the process for expedited barriers.
+    pub fn register_membarrier(&self, sync_core: bool) {
+        self.membarrier.fetch_or(if sync_core { 2 } else { 1 }, Ordering::Relaxed);
+    }
+
+    /// Whether it is registered.
+    pub fn has_membarrier(&self, sync_core: bool) -> bool {
+        self.membarrier.load(Ordering::Relaxed) & if sync_core { 2 } else { 1 } != 0
+    }
+
+    /// Real user id, also after its end.
+    pub fn last_uid(&self) -> sentry_auth::Kuid {
+        *self.last_uid.lock()
+    }
+
+    /// Use of children that were waited for.
+    pub fn children_usage(&self) -> Usage {
+        *self.dead_children.lock()
+    }
+
+    /// Use of all its threads, dead ones included.
+    pub fn usage(&self) -> Usage {
+        let mut usage = *self.dead_threads.lock();
+        for t in self.threads() {
+            usage.add(&t.usage());
+        }
+        usage
     }
 
     /// The signal handlers.

@@ -111,6 +111,37 @@ impl Tree {
         }
     }
 
+    /// Moves a process to another group of its session, made if need be. Linux: `change_pid(PIDTYPE_PGID)`.
+    pub fn change_pgrp(&mut self, id: u32, pgrp: &Arc<Pid>) {
+        let Some(session) = self.processes.get(&id).map(|p| p.session) else { return };
+        let Some(session) = self.sessions.get(&session).map(|s| s.pid.clone()) else { return };
+        // Held across the change, lest an only member's session vanish with its terminal.
+        let tty = self.sessions.get(&session.global()).and_then(|s| s.tty.clone());
+        self.detach(id);
+        self.attach(id, pgrp, &session);
+        if let Some(s) = self.sessions.get_mut(&session.global()) {
+            s.tty = tty;
+        }
+    }
+
+    /// Makes a process the leader of a new session and group. Linux: `set_special_pids`.
+    pub fn change_session(&mut self, id: u32, pid: &Arc<Pid>) {
+        self.detach(id);
+        self.attach(id, pid, pid);
+    }
+
+    /// Notes for all descendants that there is a subreaper above them. Linux: `propagate_has_child_subreaper`.
+    pub fn mark_subreaper_descendants(&mut self, id: u32) {
+        let mut todo = vec![id];
+        while let Some(next) = todo.pop() {
+            let Some(p) = self.processes.get(&next) else { continue };
+            if next != id {
+                p.group.has_child_subreaper.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            todo.extend(&p.children);
+        }
+    }
+
     /// Removes a zombie for good. Linux: `release_task`.
     pub(crate) fn reap(&mut self, id: u32) {
         self.detach(id);

@@ -45,7 +45,8 @@ pub(crate) fn clone(
 ) -> SyscallResult {
     let low = flags.0 & 0xffff_ffff;
     let flags = CloneFlags::from_bits_retain(low & !CSIGNAL);
-    if flags.contains(CloneFlags::PIDFD) && flags.intersects(CloneFlags::DETACHED | CloneFlags::PARENT_SETTID) {
+    if flags.contains(CloneFlags::PIDFD) && flags.intersects(CloneFlags::DETACHED | CloneFlags::PARENT_SETTID)
+    {
         return Err(EINVAL.into());
     }
     let exit_signal = i32::try_from(low & CSIGNAL).unwrap_or(0);

@@ -1,13 +1,15 @@
 //! Linux: kernel/exit.c.
 
 use crate::arg::{Addr, Bits};
-use sentry_kernel::{CurrentTask, SyscallExit, SyscallResult, Usage, WaitOptions, WaitOutcome, WaitTarget, siginfo_status};
+use fs_vfs::TaskContext;
+use sentry_kernel::{
+    CurrentTask, SyscallExit, SyscallResult, Usage, WaitOptions, WaitOutcome, WaitTarget, siginfo_status,
+};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, ESRCH};
 use sentry_uapi::resource::Rusage;
 use sentry_uapi::signal::SIGCHLD;
 use sentry_uapi::time::Timeval;
-use fs_vfs::TaskContext;
 use zerocopy::{Immutable, IntoBytes};
 
 /// exit(2).
@@ -59,7 +61,13 @@ fn write_rusage(task: &CurrentTask, addr: Addr, usage: &Usage) -> Result<(), Err
 }
 
 /// wait4(2).
-pub(crate) fn wait4(task: &mut CurrentTask, pid: i32, status: Addr, options: Bits, ru: Addr) -> SyscallResult {
+pub(crate) fn wait4(
+    task: &mut CurrentTask,
+    pid: i32,
+    status: Addr,
+    options: Bits,
+    ru: Addr,
+) -> SyscallResult {
     let allowed = WaitOptions::NOHANG
         | WaitOptions::STOPPED
         | WaitOptions::CONTINUED

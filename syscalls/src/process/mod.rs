@@ -11,3 +11,4 @@ pub(crate) mod prctl;
 pub(crate) mod sched;
 pub(crate) mod signal;
 pub(crate) mod system;
+pub(crate) mod unshare;

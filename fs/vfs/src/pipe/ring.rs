@@ -32,6 +32,11 @@ pub(crate) struct PipeBuf {
 }
 
 impl PipeBuf {
+    /// A buffer of the first `len` bytes of a page, which nothing is appended to.
+    pub(super) fn new(page: Page, len: usize) -> PipeBuf {
+        PipeBuf { page, offset: 0, len, can_merge: false, packet: false }
+    }
+
     /// What is in it.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.page.get(self.offset..self.offset + self.len).unwrap_or(&[])
@@ -99,6 +104,11 @@ impl Ring {
         self.used() >= self.slots
     }
 
+    /// Nothing is left and nobody can write any more.
+    pub(super) fn at_end(&self) -> bool {
+        self.bufs.is_empty() && self.in_transit == 0 && self.writers == 0
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bufs.iter().map(|b| b.len).sum()
     }
@@ -161,7 +171,7 @@ impl Ring {
                 break;
             }
         }
-        if total > 0 || (self.writers == 0 && self.in_transit == 0) { Ok(total) } else { Err(EAGAIN) }
+        if total > 0 || self.at_end() { Ok(total) } else { Err(EAGAIN) }
     }
 
     /// The write half of `pipe_write`; the caller has seen that there are readers and that `src` is not empty.
@@ -211,5 +221,103 @@ impl Ring {
             }
         }
         if total > 0 { Ok(total) } else { Err(EAGAIN) }
+    }
+    /// Appends a buffer to a slot that is free or was set aside.
+    pub(super) fn push(&mut self, buf: PipeBuf) {
+        self.bufs.push_back(buf);
+    }
+
+    /// Sets up to `slots` free slots aside; returns how many.
+    pub(super) fn reserve(&mut self, slots: usize) -> usize {
+        let slots = slots.min(self.slots.saturating_sub(self.used()));
+        self.in_transit += slots;
+        slots
+    }
+
+    /// Ends [`Ring::reserve`].
+    pub(super) fn release(&mut self, slots: usize) {
+        self.in_transit -= slots;
+    }
+
+    /// Takes the first buffers out, up to the one with byte number `max`. They stay counted.
+    pub(super) fn take(&mut self, max: usize) -> VecDeque<PipeBuf> {
+        let mut bytes = 0;
+        let mut out = VecDeque::new();
+        while bytes < max
+            && let Some(buf) = self.bufs.pop_front()
+        {
+            bytes += buf.len;
+            out.push_back(buf);
+        }
+        self.in_transit += out.len();
+        out
+    }
+
+    /// Ends [`Ring::take`] of `slots` buffers: what is left in them goes back in front.
+    pub(super) fn put_back(&mut self, bufs: VecDeque<PipeBuf>, slots: usize, limits: &PipeLimits) {
+        self.in_transit -= slots;
+        for buf in bufs.into_iter().rev() {
+            if buf.len > 0 {
+                self.bufs.push_front(buf);
+            } else {
+                self.give_page(buf.page, limits);
+            }
+        }
+    }
+
+    /// A copy of the first `len` bytes of a buffer.
+    fn copy(&mut self, from: &PipeBuf, len: usize, limits: &PipeLimits) -> Result<PipeBuf, Errno> {
+        let mut page = self.take_page(limits)?;
+        let bytes = from.bytes();
+        let bytes = bytes.get(..len).unwrap_or(bytes);
+        if let Some(room) = page.get_mut(..bytes.len()) {
+            room.copy_from_slice(bytes);
+        }
+        Ok(PipeBuf { packet: from.packet, ..PipeBuf::new(page, bytes.len()) })
+    }
+
+    /// Moves up to `len` bytes to the end of another ring; returns how many.
+    pub(super) fn move_to(&mut self, to: &mut Ring, len: usize, limits: &PipeLimits) -> Result<usize, Errno> {
+        let mut total = 0;
+        while total < len && !to.is_full() {
+            let Some(mut buf) = self.bufs.pop_front() else { break };
+            let want = len - total;
+            if buf.len <= want {
+                total += buf.len;
+                to.bufs.push_back(buf);
+                continue;
+            }
+            let part = to.copy(&buf, want, limits);
+            if part.is_ok() {
+                buf.consume(want);
+            }
+            self.bufs.push_front(buf);
+            match part {
+                Ok(part) => to.bufs.push_back(part),
+                Err(e) if total == 0 => return Err(e),
+                Err(_) => break,
+            }
+            total += want;
+        }
+        Ok(total)
+    }
+
+    /// Appends copies of the first `len` bytes to another ring; returns how many.
+    pub(super) fn copy_to(&self, to: &mut Ring, len: usize, limits: &PipeLimits) -> Result<usize, Errno> {
+        let mut total = 0;
+        for buf in &self.bufs {
+            if total == len || to.is_full() {
+                break;
+            }
+            match to.copy(buf, len - total, limits) {
+                Ok(part) => {
+                    total += part.len;
+                    to.bufs.push_back(part);
+                }
+                Err(e) if total == 0 => return Err(e),
+                Err(_) => break,
+            }
+        }
+        Ok(total)
     }
 }

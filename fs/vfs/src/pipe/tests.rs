@@ -253,3 +253,109 @@ fn opening_a_fifo_without_blocking() -> Result<(), Errno> {
     assert_eq!(read(&ctx, &r, 1), Ok(Vec::new()));
     Ok(())
 }
+
+mod model {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write(usize),
+        Read(usize),
+        /// Takes some out for a splice and consumes part of that.
+        Transit(usize, usize),
+        Reserve(usize),
+        Resize(u32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let size = prop_oneof![1usize..200, 3900usize..4200, 1usize..80_000];
+        prop_oneof![
+            3 => size.clone().prop_map(Step::Write),
+            3 => size.clone().prop_map(Step::Read),
+            1 => (size.clone(), 0usize..9000).prop_map(|(n, used)| Step::Transit(n, used)),
+            1 => size.prop_map(Step::Reserve),
+            1 => (0u32..200_000).prop_map(Step::Resize),
+        ]
+    }
+
+    struct Bytes(u32);
+
+    impl Bytes {
+        fn next(&mut self, n: usize) -> Vec<u8> {
+            (0..n)
+                .map(|_| {
+                    self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    self.0.to_le_bytes()[3]
+                })
+                .collect()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pipe_is_a_queue_of_bytes(steps in prop::collection::vec(step(), 1..60)) {
+            let ctx = TestContext::new();
+            let Ok((r, w)) = do_pipe2(&ctx, OpenFlags::NONBLOCK) else { unreachable!() };
+            let Some(pipe) = r.pipe().cloned() else { unreachable!() };
+            let mut queue = VecDeque::new();
+            let mut source = Bytes(1);
+            for step in steps {
+                let writable = w.poll_now() & POLLOUT != 0;
+                match step {
+                    Step::Write(n) => {
+                        let bytes = source.next(n);
+                        match write(&ctx, &w, &bytes) {
+                            Ok(done) => {
+                                prop_assert!(done == n || (n > PIPE_PAGE && done > 0));
+                                queue.extend(&bytes[..done]);
+                            }
+                            Err(e) => {
+                                prop_assert_eq!(e, EAGAIN);
+                                prop_assert!(!writable);
+                            }
+                        }
+                    }
+                    Step::Read(n) => match read(&ctx, &r, n) {
+                        Ok(got) => {
+                            prop_assert_eq!(got.len(), n.min(queue.len()));
+                            let expected: Vec<u8> = queue.drain(..got.len()).collect();
+                            prop_assert!(got == expected);
+                        }
+                        Err(e) => {
+                            prop_assert_eq!(e, EAGAIN);
+                            prop_assert!(queue.is_empty());
+                        }
+                    },
+                    Step::Transit(n, used) => {
+                        if let Ok(mut transit) = pipe.take(n) {
+                            let got: Vec<u8> = transit.chunks().flatten().copied().collect();
+                            prop_assert!(got.len() >= n.min(queue.len()));
+                            prop_assert!(got.iter().eq(queue.range(..got.len())));
+                            let used = used.min(got.len());
+                            transit.consume(used);
+                            queue.drain(..used);
+                        }
+                    }
+                    Step::Reserve(n) => {
+                        if let Ok(reservation) = pipe.reserve(&ctx, n) {
+                            prop_assert!(writable);
+                            let bytes = source.next(n.min(reservation.room()));
+                            prop_assert_eq!(reservation.commit(&bytes), bytes.len());
+                            queue.extend(&bytes);
+                        }
+                    }
+                    Step::Resize(n) => {
+                        let _ = pipe_set_size(&w, &ctx.cred(), n);
+                    }
+                }
+                prop_assert_eq!(pipe.len(), queue.len());
+                prop_assert!(queue.len() <= pipe.size());
+                prop_assert_eq!(r.poll_now() & POLLIN != 0, !queue.is_empty());
+            }
+            drop((r, w, pipe));
+            prop_assert_eq!(ctx.vfs.pipes.pages(), 0);
+        }
+    }
+}

@@ -36,6 +36,29 @@ impl CurrentTask {
         }
     }
 
+    /// Takes a signal out of `set`, sleeping for one by `sleep` until that returns false. Linux: `do_sigtimedwait`.
+    pub fn sigtimedwait(&mut self, set: SigSet, mut sleep: impl FnMut(&CurrentTask) -> bool) -> Option<SigInfo> {
+        if let Some(info) = self.task().dequeue_signal(set) {
+            return Some(info);
+        }
+        // Senders wake the task for these although they are blocked.
+        self.task().awaited.store(set.0, Ordering::SeqCst);
+        let old = self.task().blocked();
+        self.set_blocked(old.difference(set));
+        let mut found = None;
+        loop {
+            found = found.or_else(|| self.task().dequeue_signal(set));
+            if found.is_some() || self.signal_pending() || !sleep(self) {
+                break;
+            }
+        }
+        self.task().awaited.store(0, Ordering::SeqCst);
+        found = found.or_else(|| self.task().dequeue_signal(set));
+        self.set_blocked(old);
+        self.recalc_sigpending();
+        found
+    }
+
     /// Finds the next signal that has a handler; does on the way what the others ask for. `None`: nothing to handle.
     /// Sets `exit_status` when the task is to end.
     pub(crate) fn get_signal(&mut self) -> Option<(SigInfo, SigAction)> {

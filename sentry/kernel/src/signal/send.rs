@@ -164,6 +164,16 @@ impl ThreadGroup {
         target.kick();
     }
 
+    /// Forgets pending signals of the process and all its threads. Linux: `flush_sigqueue_mask`.
+    pub fn discard_pending(&self, set: SigSet) {
+        let threads = self.threads();
+        let mut signal = self.signal();
+        signal.shared.discard(set);
+        for t in threads {
+            t.pending.lock().discard(set);
+        }
+    }
+
     /// Ends the process with a wait status, if it is not ending yet; returns the status it ends with. Kicks the other
     /// threads. Linux: `do_group_exit`.
     pub(crate) fn group_exit(&self, status: i32) -> i32 {

@@ -149,7 +149,11 @@ impl CurrentTask {
         if fp.as_bytes().is_empty() {
             self.ctx.reset_fp_state().map_err(|_| EFAULT)?;
         } else {
-            self.ctx.set_fp_state(&fp).map_err(|_| EFAULT)?;
+            // The platform takes an image of the host's full size; what is missing is in its initial state.
+            let full = self.ctx.fp_state().map_err(|_| EFAULT)?.as_bytes().len();
+            let mut image = fp.as_bytes().to_vec();
+            image.resize(full, 0);
+            self.ctx.set_fp_state(&FpState::from_bytes(image)).map_err(|_| EFAULT)?;
         }
         self.set_blocked(frame.uc.sigmask);
         self.regs = PtRegs {
