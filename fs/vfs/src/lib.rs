@@ -16,6 +16,7 @@ mod device;
 mod eventfd;
 mod eventpoll;
 mod extents;
+mod do_mount;
 mod fd_table;
 mod file;
 mod filesystem;
@@ -26,7 +27,9 @@ mod libfs;
 mod locks;
 mod mapped_file;
 mod mount;
+mod mount_api;
 mod mount_namespace;
+mod mount_tree;
 mod namei;
 mod namei_ops;
 mod notify;
@@ -35,6 +38,7 @@ mod open;
 mod path;
 mod pipe;
 mod poll;
+mod proc_namespace;
 mod propagation;
 mod rename;
 mod security_xattr;
@@ -49,6 +53,7 @@ mod test_context;
 #[cfg(any(test, feature = "test-context"))]
 pub mod testfs;
 mod timerfd;
+mod umount;
 mod vfs;
 mod write_access;
 mod xattr;
@@ -62,6 +67,7 @@ pub use device::{DeviceKind, DeviceTable, OpenSpecial};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
 pub use extents::{ExtentAt, Extents};
+pub use do_mount::{MountArgs, do_mount, may_mount, ms};
 pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
@@ -76,6 +82,9 @@ pub use locks::{
     locks_remove_posix, locks_show,
 };
 pub use mount::{AtimePolicy, Mount, MountFlags};
+pub use mount_api::{
+    MountAttr, do_fsmount, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree,
+};
 pub use mount_namespace::{MountNamespace, MountTable};
 pub use namei::{At, LookupFlags, current_chrooted, user_path_at};
 pub use namei_ops::{
@@ -95,6 +104,8 @@ pub use open::{
 pub use path::Path;
 pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
 pub use poll::PollTable;
+pub use proc_namespace::{show_mountinfo, show_vfsmnt, show_vfsstat};
+pub use propagation::Propagation;
 pub use rename::do_renameat2;
 pub use select::{PollEntry, PollTarget, SelectEntry, do_poll, do_select};
 pub use signalfd::{do_signalfd, signalfd_set_mask};
@@ -105,6 +116,7 @@ pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]
 pub use test_context::TestContext;
 pub use timerfd::{do_timerfd_create, do_timerfd_gettime, do_timerfd_settime, timerfd_clock_was_set};
+pub use umount::{do_umount, pivot_root};
 pub use vfs::{CloseHook, Pseudo, Vfs};
 pub use write_access::DenyWrite;
 pub use xattr::{

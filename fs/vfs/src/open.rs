@@ -361,6 +361,7 @@ fn may_open(
 /// Opens a file whose permissions have been checked. Linux: `vfs_open`, `do_dentry_open`.
 fn vfs_open(ctx: &dyn TaskContext, path: Path, op: &OpenOp) -> Result<Arc<File>, Errno> {
     let inode = path.inode().ok_or(ENOENT)?.clone();
+    path.mnt.clear_expiry();
     let on_disk = matches!(inode.file_type(), FileType::Regular | FileType::Directory | FileType::Symlink);
     let writes = op.flags.bits() & 3 != 0;
     let writer = if writes && on_disk { Some(FileWriter::new(&inode, &path.mnt)?) } else { None };

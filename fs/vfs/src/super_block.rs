@@ -1,6 +1,6 @@
 //! Linux: include/linux/fs.h, `struct super_block`.
 
-use crate::{Dentry, FileType, Inode};
+use crate::{Dentry, FileType, Inode, Mount};
 use bitflags::bitflags;
 use sentry_auth::UserNamespace;
 use sentry_sync::{Mutex, level};
@@ -8,7 +8,7 @@ use sentry_time::Clocks;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBUSY, EROFS};
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -26,6 +26,9 @@ bitflags! {
         const NOEXEC = 8;
         /// The VFS keeps access times, through [`crate::InodeOps::update_atime`]. Without it the filesystem decides.
         const ATIME = 16;
+        /// Shows things of the whole system: may only be mounted in a user namespace where it can be seen in full
+        /// already. Linux: `SB_I_USERNS_VISIBLE`.
+        const USERNS_VISIBLE = 32;
     }
 }
 
@@ -85,6 +88,8 @@ pub struct SuperBlock {
     /// Recently used dentries, kept alive though nobody holds them. Emptied when the last mount goes.
     lru: Mutex<Lru, { level::LEAF }>,
     mounts: AtomicU32,
+    /// What is mounted on its dentries, in all namespaces, by the address of the dentry. Linux: `mountpoint_hashtable`.
+    mountpoints: Mutex<HashMap<usize, Vec<Weak<Mount>>>, { level::LEAF }>,
     /// Writers at work through any mount.
     writers: AtomicU32,
     /// Number of notification marks on its inodes: mostly none, which must cost nothing. Linux:
@@ -147,6 +152,7 @@ impl SuperBlock {
             read_only: AtomicBool::new(false),
             lru: Mutex::new(Lru::default()),
             mounts: AtomicU32::new(0),
+            mountpoints: Mutex::new(HashMap::new()),
             writers: AtomicU32::new(0),
             rename_lock: Mutex::new(()),
             marks: AtomicUsize::new(0),
@@ -227,6 +233,36 @@ impl SuperBlock {
                 crate::notify::fsnotify_unmount(&inode);
             }
         }
+    }
+
+    /// Whether anything is mounted of it.
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.mounts.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes that `mnt` is mounted on `dentry`.
+    pub(crate) fn add_mountpoint(&self, dentry: &Dentry, mnt: &Arc<Mount>) {
+        let mut mountpoints = self.mountpoints.lock();
+        mountpoints.entry(std::ptr::from_ref(dentry).addr()).or_default().push(Arc::downgrade(mnt));
+    }
+
+    /// Notes that `mnt` is not mounted on `dentry` any more.
+    pub(crate) fn remove_mountpoint(&self, dentry: &Dentry, mnt: &Mount) {
+        let mut mountpoints = self.mountpoints.lock();
+        let at = std::ptr::from_ref(dentry).addr();
+        if let Some(mounts) = mountpoints.get_mut(&at) {
+            mounts.retain(|m| !std::ptr::eq(m.as_ptr(), mnt));
+            if mounts.is_empty() {
+                mountpoints.remove(&at);
+            }
+        }
+    }
+
+    /// What is mounted on `dentry`, in all namespaces.
+    pub(crate) fn mounts_on(&self, dentry: &Dentry) -> Vec<Arc<Mount>> {
+        let mountpoints = self.mountpoints.lock();
+        let mounts = mountpoints.get(&std::ptr::from_ref(dentry).addr());
+        mounts.map(|m| m.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
     }
 
     /// Notes a writer come or gone.

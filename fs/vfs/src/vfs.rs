@@ -48,6 +48,7 @@ pub struct Vfs {
     pipefs: Arc<Mount>,
     sockfs: Arc<Mount>,
     anonfs: Arc<Mount>,
+    rootfs: Arc<Mount>,
     next_ino: AtomicU64,
     next_dev: AtomicU64,
     next_mount: AtomicU64,
@@ -95,6 +96,7 @@ impl Vfs {
             file_locks: Arc::new(FileLocks::new()),
             realtime_timers: Arc::new(RealtimeTimers::default()),
             epoll: Arc::new(EpollLimits::new()),
+            rootfs: mount(4, "rootfs", 0x8584_58f6),
             clocks,
             next_ino: AtomicU64::new(1000),
             next_dev: AtomicU64::new(20),
@@ -117,6 +119,11 @@ impl Vfs {
     /// The first user namespace.
     pub fn user_ns(&self) -> &Arc<UserNamespace> {
         &self.user_ns
+    }
+
+    /// The empty directory at the bottom of every mount namespace, below its root. Linux: init/do_mounts.c, `rootfs`.
+    pub(crate) fn rootfs(&self) -> &Arc<Mount> {
+        &self.rootfs
     }
 
     /// What serialises changes of mount trees.
@@ -278,6 +285,10 @@ impl InodeOps for PseudoInode {
             ctime: self.made,
             btime: None,
         })
+    }
+
+    fn lookup(&self, _dir: &Arc<Inode>, _ctx: &dyn TaskContext, _name: &[u8]) -> Result<Arc<Inode>, Errno> {
+        Err(sentry_uapi::errno::ENOENT)
     }
 
     fn setattr(&self, _inode: &Arc<Inode>, change: &SetAttr) -> Result<(), Errno> {
