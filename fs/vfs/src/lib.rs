@@ -20,6 +20,7 @@ mod file;
 mod filesystem;
 mod fs_struct;
 mod inode;
+mod inotify;
 mod locks;
 mod mount;
 mod mount_namespace;
@@ -63,6 +64,9 @@ pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
+};
+pub use inotify::{
+    InotifyLimits, do_inotify_add_watch, do_inotify_init, do_inotify_rm_watch, inotify_check_mask,
 };
 pub use locks::{
     LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,

@@ -6,6 +6,7 @@ pub mod errno;
 pub mod eventfd;
 pub mod eventpoll;
 pub mod fcntl;
+pub mod inotify;
 pub mod ioctl;
 pub mod poll;
 pub mod signal;
