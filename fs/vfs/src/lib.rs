@@ -24,6 +24,7 @@ mod fs_struct;
 mod inode;
 mod inode_cache;
 mod libfs;
+mod inotify;
 mod locks;
 mod mapped_file;
 mod mount;
@@ -77,6 +78,9 @@ pub use inode::{
 };
 pub use inode_cache::InodeCache;
 pub use libfs::{FIRST_ENTRY, dir_emit_dots, drop_suidgid, generic_write_checks};
+pub use inotify::{
+    InotifyLimits, do_inotify_add_watch, do_inotify_init, do_inotify_rm_watch, inotify_check_mask,
+};
 pub use locks::{
     LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
     locks_remove_posix, locks_show,

@@ -9,6 +9,7 @@ pub mod eventfd;
 pub mod eventpoll;
 pub mod falloc;
 pub mod fcntl;
+pub mod inotify;
 pub mod ioctl;
 pub mod memfd;
 pub mod poll;
