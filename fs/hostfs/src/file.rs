@@ -1,7 +1,7 @@
 //! Open regular files of the host.
 
-use crate::inode::{HostInode, host_inode};
-use fs_vfs::{File, FileOps, Resource, TaskContext, Written, drop_suidgid, generic_write_checks};
+use crate::inode::host_inode;
+use fs_vfs::{File, FileOps, TaskContext, Written};
 use platform_host::fs;
 use platform_host::io::{MAX_SEGS, preadv, pwritev};
 use sentry_mm::{IoDst, IoSrc, Mappable, Segs};
@@ -11,13 +11,10 @@ use sentry_uapi::fcntl::OpenFlags;
 use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An open regular file.
 pub(crate) struct HostFile {
     fd: Arc<OwnedFd>,
-    /// The file had set-ID bits when it was opened for writing.
-    set_id: AtomicBool,
 }
 
 /// As many segments as one host call takes.
@@ -26,28 +23,13 @@ pub(crate) fn one_call(segs: &Segs) -> &[platform_host::io::HostSeg] {
 }
 
 impl HostFile {
-    pub(crate) fn new(fd: Arc<OwnedFd>, set_id: bool) -> HostFile {
-        HostFile { fd, set_id: AtomicBool::new(set_id) }
+    pub(crate) fn new(fd: Arc<OwnedFd>) -> HostFile {
+        HostFile { fd }
     }
 
-    /// Set-ID bits go when somebody without the right writes; the host's own rule sees only the sentry.
-    fn strip_set_id(&self, node: &HostInode, ctx: &dyn TaskContext) -> Result<(), Errno> {
-        if self.set_id.load(Ordering::Relaxed)
-            && let Some(perm) = drop_suidgid(node.stat()?.mode & 0o7777, &ctx.cred())
-        {
-            fs::chmod(self.fd.as_fd(), perm)?;
-            self.set_id.store(false, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn append(&self, ctx: &dyn TaskContext, src: &mut IoSrc<'_>) -> Result<Written, Errno> {
-        let mut count = src.remaining();
-        if ctx.rlimit(Resource::Fsize) != u64::MAX {
-            count = generic_write_checks(ctx, fs::stat(self.fd.as_fd())?.size, count)?;
-        }
-        let segs = src.segs(count);
-        let count = if count == 0 { 0 } else { fs::append(self.fd.as_fd(), one_call(&segs))? };
+    fn append(&self, src: &mut IoSrc<'_>) -> Result<Written, Errno> {
+        let segs = src.segs(usize::MAX);
+        let count = if segs.is_empty() { 0 } else { fs::append(self.fd.as_fd(), one_call(&segs))? };
         src.advance(count);
         Ok(Written { count, end: fs::stat(self.fd.as_fd())?.size })
     }
@@ -93,18 +75,16 @@ impl FileOps for HostFile {
     fn write(
         &self,
         file: &File,
-        ctx: &dyn TaskContext,
+        _ctx: &dyn TaskContext,
         src: &mut IoSrc<'_>,
         pos: u64,
     ) -> Result<Written, Errno> {
         let node = host_inode(file.inode())?;
-        self.strip_set_id(node, ctx)?;
         let written = if file.flags().contains(OpenFlags::APPEND) {
-            self.append(ctx, src)?
+            self.append(src)?
         } else {
-            let count = generic_write_checks(ctx, pos, src.remaining())?;
-            let segs = src.segs(count);
-            let count = if count == 0 { 0 } else { pwritev(self.fd.as_fd(), one_call(&segs), pos)? };
+            let segs = src.segs(usize::MAX);
+            let count = if segs.is_empty() { 0 } else { pwritev(self.fd.as_fd(), one_call(&segs), pos)? };
             src.advance(count);
             Written { count, end: pos.saturating_add(u64::try_from(count).unwrap_or(0)) }
         };

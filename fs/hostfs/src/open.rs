@@ -92,8 +92,7 @@ pub(crate) fn open(
             {
                 pages.revalidate(&node.stat_now()?);
             }
-            let set_id = write && node.stat()?.mode & 0o6000 != 0;
-            Ok(Box::new(HostFile::new(fd, set_id)))
+            Ok(Box::new(HostFile::new(fd)))
         }
         _ => Err(ENXIO),
     }

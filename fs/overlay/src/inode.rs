@@ -13,6 +13,7 @@ use sentry_sync::{Mutex, RwLock, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EIO, ENODATA, ENXIO, EOPNOTSUPP, EROFS};
 use sentry_uapi::fcntl::OpenFlags;
+use sentry_uapi::time::Timespec;
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -230,6 +231,13 @@ impl InodeOps for OvlInode {
     fn readlink(&self, _inode: &Arc<Inode>, ctx: &dyn TaskContext) -> Result<LinkTarget, Errno> {
         let real = self.real()?;
         real.ops().readlink(real, ctx)
+    }
+
+    /// Reading copies nothing up: the times of lower files stay. Linux: `ovl_update_time`.
+    fn update_atime(&self, _inode: &Inode, now: Timespec) {
+        if let Some(upper) = self.upper() {
+            upper.ops().update_atime(upper, now);
+        }
     }
 
     fn open(

@@ -2,8 +2,8 @@
 
 use crate::inode::OvlInode;
 use fs_vfs::{
-    Dentry, File, FileOps, Inode, InodeCache, Mount, Path, Resource, Sleep, StatFs, SuperBlock, SuperFlags,
-    SuperOps, TaskContext, Vfs,
+    Dentry, FdTable, File, FileOps, FsStruct, Inode, InodeCache, Mount, MountNamespace, Path, Resource,
+    Sleep, StatFs, SuperBlock, SuperFlags, SuperOps, TaskContext, Vfs,
 };
 use sentry_auth::{Cred, UserNamespace};
 use sentry_mm::MemoryManager;
@@ -103,9 +103,7 @@ pub fn new_super(params: OverlayParams) -> Result<Arc<Dentry>, Errno> {
     let root_of = |dentry: &Arc<Dentry>| dentry.inode().filter(|i| i.is_dir()).ok_or(ENOTDIR);
     let lower: Vec<Arc<Inode>> = params.lower.iter().map(root_of).collect::<Result<_, _>>()?;
     let upper = params.upper.as_ref().map(root_of).transpose()?;
-    if lower.is_empty() {
-        return Err(EINVAL);
-    }
+    let first = params.lower.first().ok_or(EINVAL)?;
     let mut filesystems: Vec<Arc<SuperBlock>> = Vec::new();
     for inode in lower.iter().chain(&upper) {
         if !filesystems.iter().any(|sb| Arc::ptr_eq(sb, inode.sb())) {
@@ -119,14 +117,14 @@ pub fn new_super(params: OverlayParams) -> Result<Arc<Dentry>, Errno> {
         filesystems,
         upper: upper.as_ref().map(|i| i.sb().clone()),
         inodes: InodeCache::new(),
-        mounter: Mounter { cred: params.cred, vfs: params.vfs.clone() },
+        mounter: Mounter::new(&params, first),
     });
     let sb = SuperBlock::new(
         "overlay",
         params.vfs.alloc_dev(),
         params.user_ns,
         params.vfs.clocks.clone(),
-        if revalidate { SuperFlags::REVALIDATE } else { SuperFlags::empty() },
+        if revalidate { SuperFlags::ATIME | SuperFlags::REVALIDATE } else { SuperFlags::ATIME },
         &params.source,
         Box::new(OvlSuper { shared: shared.clone(), options: params.options }),
     );
@@ -136,14 +134,45 @@ pub fn new_super(params: OverlayParams) -> Result<Arc<Dentry>, Errno> {
 
 /// Whoever mounted the overlay, as a caller of the layers where no task is at hand, and where the task's own limits
 /// and rights do not count: copying up.
+///
+/// Its namespace and directories are of no use to anybody: a layer's inodes are reached without a path.
 pub(crate) struct Mounter {
     cred: Arc<Cred>,
     vfs: Arc<Vfs>,
+    fs: Arc<FsStruct>,
+    mnt_ns: Arc<MountNamespace>,
+    files: Arc<FdTable>,
+}
+
+impl Mounter {
+    fn new(params: &OverlayParams, layer: &Arc<Dentry>) -> Mounter {
+        let vfs = &params.vfs;
+        let mnt = vfs.kern_mount(layer.clone());
+        Mounter {
+            cred: params.cred.clone(),
+            vfs: vfs.clone(),
+            fs: FsStruct::new(&Path { mnt: mnt.clone(), dentry: layer.clone() }),
+            mnt_ns: MountNamespace::new(vfs, vfs.alloc_ino(), params.user_ns.clone(), mnt),
+            files: FdTable::new(),
+        }
+    }
 }
 
 impl TaskContext for Mounter {
     fn cred(&self) -> Arc<Cred> {
         self.cred.clone()
+    }
+
+    fn fs(&self) -> Arc<FsStruct> {
+        self.fs.clone()
+    }
+
+    fn mnt_ns(&self) -> Arc<MountNamespace> {
+        self.mnt_ns.clone()
+    }
+
+    fn files(&self) -> Arc<FdTable> {
+        self.files.clone()
     }
 
     fn mm(&self) -> Result<Arc<MemoryManager>, Errno> {

@@ -2,9 +2,7 @@
 
 use crate::inode::tmpfs_inode;
 use crate::shmem::ShmemFile;
-use fs_vfs::{
-    DirSink, File, FileOps, TaskContext, Written, dir_emit_dots, drop_suidgid, generic_write_checks,
-};
+use fs_vfs::{DirSink, File, FileOps, TaskContext, Written, dir_emit_dots};
 use sentry_mm::{IoDst, IoSrc, Mappable};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, ENXIO, EOPNOTSUPP};
@@ -28,33 +26,10 @@ impl RegularFile {
     }
 }
 
-/// Moves the access time after a read. Linux: `file_accessed`.
-fn file_accessed(file: &File) -> Result<(), Errno> {
-    if !file.flags().contains(OpenFlags::NOATIME) {
-        let inode = file.inode();
-        tmpfs_inode(inode)?.meta.lock().accessed(inode.sb().clocks.realtime());
-    }
-    Ok(())
-}
-
-/// What follows from a change of contents: times move, set-ID bits and file capabilities go. Linux: `file_modified`.
-fn file_modified(file: &File, ctx: Option<&dyn TaskContext>) -> Result<(), Errno> {
+/// What follows from a change of contents: times move. Linux: `file_update_time`.
+fn file_update_time(file: &File) -> Result<(), Errno> {
     let inode = file.inode();
-    let node = tmpfs_inode(inode)?;
-    let perm = {
-        let mut meta = node.meta.lock();
-        meta.modified(inode.sb().clocks.realtime());
-        meta.perm
-    };
-    node.kill_capability();
-    let stripped = match ctx {
-        Some(ctx) if perm & 0o6000 != 0 => drop_suidgid(perm, &ctx.cred()),
-        Some(_) => None,
-        None => drop_suidgid(perm, file.cred()),
-    };
-    if let Some(perm) = stripped {
-        node.meta.lock().perm = perm;
-    }
+    tmpfs_inode(inode)?.meta.lock().modified(inode.sb().clocks.realtime());
     Ok(())
 }
 
@@ -65,28 +40,25 @@ impl FileOps for RegularFile {
 
     fn read(
         &self,
-        file: &File,
+        _file: &File,
         _ctx: &dyn TaskContext,
         dst: &mut IoDst<'_>,
         pos: u64,
     ) -> Result<usize, Errno> {
-        let n = self.data.read(dst, pos)?;
-        file_accessed(file)?;
-        Ok(n)
+        self.data.read(dst, pos)
     }
 
     fn write(
         &self,
         file: &File,
-        ctx: &dyn TaskContext,
+        _ctx: &dyn TaskContext,
         src: &mut IoSrc<'_>,
         pos: u64,
     ) -> Result<Written, Errno> {
         let append = file.flags().contains(OpenFlags::APPEND);
-        let (count, end) =
-            self.data.write(src, pos, append, |pos, count| generic_write_checks(ctx, pos, count))?;
+        let (count, end) = self.data.write(src, pos, append)?;
         if count > 0 {
-            file_modified(file, Some(ctx))?;
+            file_update_time(file)?;
         }
         Ok(Written { count, end })
     }
@@ -103,8 +75,7 @@ impl FileOps for RegularFile {
         false
     }
 
-    fn mmap(&self, file: &File) -> Result<Arc<dyn Mappable>, Errno> {
-        file_accessed(file)?;
+    fn mmap(&self, _file: &File) -> Result<Arc<dyn Mappable>, Errno> {
         Ok(self.data.clone())
     }
 
@@ -126,7 +97,7 @@ impl FileOps for RegularFile {
         } else {
             self.data.allocate(offset, len, mode & FALLOC_FL_KEEP_SIZE != 0)?;
         }
-        file_modified(file, None)
+        file_update_time(file)
     }
 
     fn release(&self, file: &File) {
@@ -158,7 +129,6 @@ impl FileOps for DirFile {
         if !dir_emit_dots(file, pos, sink) {
             return Ok(());
         }
-        file_accessed(file)?;
         let dir = tmpfs_inode(file.inode())?.directory()?;
         let mut at = pos.max(fs_vfs::FIRST_ENTRY);
         loop {

@@ -19,14 +19,12 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EIO, ENOENT, ENOTDIR, ENOTEMPTY, ENXIO, EPERM};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::stat::S_IXUGO;
+use sentry_uapi::time::Timespec;
 use std::any::Any;
 use std::sync::Arc;
 
 /// What an entry adds to the size of its directory. Linux: `BOGO_DIRENT_SIZE`.
 const DIRENT_SIZE: u64 = 20;
-
-/// The attribute that holds file capabilities.
-const CAPABILITY: &[u8] = b"security.capability";
 
 pub(crate) enum Content {
     Regular(Arc<ShmemFile>),
@@ -145,20 +143,13 @@ impl TmpfsInode {
     }
 
     /// Takes a link off something that is no directory. Extra links were counted as inodes.
-    pub(crate) fn drop_link(&self, now: sentry_uapi::time::Timespec) {
+    pub(crate) fn drop_link(&self, now: Timespec) {
         let mut meta = self.meta.lock();
         if meta.nlink > 1 {
             self.quota.free_inode();
         }
         meta.nlink = meta.nlink.saturating_sub(1);
         meta.ctime = now;
-    }
-
-    /// File capabilities go when the contents or the owner change. Linux: `cap_inode_killpriv`.
-    pub(crate) fn kill_capability(&self) {
-        let mut xattrs = self.xattrs.lock();
-        let missing = xattrs.remove(&self.quota, CAPABILITY);
-        debug_assert!(missing.is_ok() || missing == Err(sentry_uapi::errno::ENODATA));
     }
 
     fn check_seals(&self, change: &SetAttr) -> Result<(), Errno> {
@@ -209,10 +200,6 @@ impl InodeOps for TmpfsInode {
         self.check_seals(change)?;
         if let Some(size) = change.size {
             self.regular()?.truncate(size)?;
-        }
-        let changes_owner = change.uid.is_some() || change.gid.is_some();
-        if !inode.is_dir() && (changes_owner || change.size.is_some()) {
-            self.kill_capability();
         }
         self.meta.lock().set(change, inode.sb().clocks.realtime());
         Ok(())
@@ -306,10 +293,13 @@ impl InodeOps for TmpfsInode {
         rename::rename(rename)
     }
 
-    fn readlink(&self, inode: &Arc<Inode>, _ctx: &dyn TaskContext) -> Result<LinkTarget, Errno> {
+    fn readlink(&self, _inode: &Arc<Inode>, _ctx: &dyn TaskContext) -> Result<LinkTarget, Errno> {
         let Content::Symlink(target) = &self.content else { return Err(EINVAL) };
-        self.meta.lock().accessed(inode.sb().clocks.realtime());
         Ok(LinkTarget::Path(target.to_vec()))
+    }
+
+    fn update_atime(&self, _inode: &Inode, now: Timespec) {
+        self.meta.lock().atime = now;
     }
 
     fn open(

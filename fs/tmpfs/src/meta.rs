@@ -2,7 +2,7 @@
 
 use fs_vfs::{SetAttr, SetTime};
 use sentry_auth::{Kgid, Kuid};
-use sentry_uapi::time::{NSEC_PER_SEC, Timespec};
+use sentry_uapi::time::Timespec;
 
 /// What chmod(2), chown(2), utimensat(2) and link(2) change.
 #[derive(Clone, Copy, Debug)]
@@ -16,9 +16,6 @@ pub(crate) struct Meta {
     pub(crate) ctime: Timespec,
     pub(crate) btime: Timespec,
 }
-
-/// An access time older than this is always renewed. Linux: fs/inode.c, `relatime_need_update`.
-const RELATIME_MAX: i64 = 24 * 3600 * NSEC_PER_SEC;
 
 impl Meta {
     pub(crate) fn new(perm: u32, uid: Kuid, gid: Kgid, nlink: u32, now: Timespec) -> Meta {
@@ -47,15 +44,5 @@ impl Meta {
     pub(crate) fn modified(&mut self, now: Timespec) {
         self.mtime = now;
         self.ctime = now;
-    }
-
-    /// The contents were read: moves atime where `relatime` would.
-    pub(crate) fn accessed(&mut self, now: Timespec) {
-        if self.atime <= self.mtime
-            || self.atime <= self.ctime
-            || now.to_nanos().saturating_sub(self.atime.to_nanos()) >= RELATIME_MAX
-        {
-            self.atime = now;
-        }
     }
 }

@@ -109,25 +109,19 @@ impl ShmemFile {
         usize::try_from(at.saturating_sub(pos)).map_err(|_| EINVAL)
     }
 
-    /// Writes at `pos`, or at the end if `append`; returns how much, and the position behind it. `limit` is what
-    /// [`fs_vfs::generic_write_checks`] says for a position.
-    pub fn write(
-        &self,
-        src: &mut IoSrc<'_>,
-        pos: u64,
-        append: bool,
-        limit: impl FnOnce(u64, usize) -> Result<usize, Errno>,
-    ) -> Result<(usize, u64), Errno> {
+    /// Writes at `pos`, or at the end if `append`; returns how much, and the position behind it.
+    pub fn write(&self, src: &mut IoSrc<'_>, pos: u64, append: bool) -> Result<(usize, u64), Errno> {
         let mut data = self.data.write();
         let pos = if append { data.size } else { pos };
-        let count = limit(pos, src.remaining())?;
+        let count = src.remaining();
         if count == 0 {
             return Ok((0, pos));
         }
         if data.seals.intersects(Seals::WRITE | Seals::FUTURE_WRITE) {
             return Err(EPERM);
         }
-        let mut end = pos.saturating_add(u64::try_from(count).map_err(|_| EFBIG)?);
+        let count = u64::try_from(count).map_err(|_| EFBIG)?;
+        let mut end = pos.checked_add(count).filter(|end| i64::try_from(*end).is_ok()).ok_or(EFBIG)?;
         if data.seals.contains(Seals::GROW) && end > data.size {
             // Linux goes page by page and refuses the first one that would reach beyond the end.
             end = page_down(data.size);

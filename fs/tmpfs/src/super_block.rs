@@ -28,7 +28,7 @@ pub struct TmpfsParams {
     pub clocks: Arc<Clocks>,
     /// Where the contents of files are.
     pub memory: Arc<MemoryFile>,
-    /// What the VFS may assume.
+    /// What the VFS may assume besides what all of this kind have.
     pub flags: SuperFlags,
     /// What `/proc/mounts` shows as the device.
     pub source: Vec<u8>,
@@ -95,7 +95,7 @@ pub fn new_super(params: TmpfsParams) -> Result<Arc<Dentry>, Errno> {
         params.dev,
         params.user_ns,
         params.clocks,
-        params.flags,
+        params.flags | SuperFlags::ATIME,
         &params.source,
         Box::new(ops),
     );

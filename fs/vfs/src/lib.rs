@@ -17,6 +17,7 @@ mod eventfd;
 mod eventpoll;
 mod extents;
 mod do_mount;
+mod extents;
 mod fd_table;
 mod file;
 mod filesystem;
@@ -69,6 +70,7 @@ pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
 pub use extents::{ExtentAt, Extents};
 pub use do_mount::{MountArgs, do_mount, may_mount, ms};
+pub use extents::{ExtentAt, Extents};
 pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
@@ -85,6 +87,7 @@ pub use locks::{
     LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
     locks_remove_posix, locks_show,
 };
+pub use libfs::{FIRST_ENTRY, dir_emit_dots};
 pub use mount::{AtimePolicy, Mount, MountFlags};
 pub use mount_api::{
     MountAttr, do_fsmount, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree,

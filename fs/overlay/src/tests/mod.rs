@@ -48,7 +48,7 @@ pub(super) fn fill(ctx: &TestContext, root: &Arc<Dentry>, tree: &[&str]) -> Resu
         let made = make_node(&dir, name.as_bytes(), node(kind))?;
         if item.as_bytes().get(end) == Some(&b'=') {
             let file = open_at(ctx, root, &made, OpenFlags::RDWR)?;
-            file.ops().write(&file, ctx, &mut IoSrc::from_slice(item[end + 1..].as_bytes()), 0)?;
+            file.ops().write(&file, ctx, &mut IoSrc::from_slice(&item.as_bytes()[end + 1..]), 0)?;
         }
     }
     Ok(())

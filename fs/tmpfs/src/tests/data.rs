@@ -2,7 +2,7 @@
 
 use super::{Fixture, node};
 use crate::inode::tmpfs_inode;
-use fs_vfs::{NodeKind, SetAttr};
+use fs_vfs::{IoFlags, NodeKind, SetAttr};
 use proptest::prelude::*;
 use sentry_mm::{MapFault, Mappable, PAGE_SIZE};
 use sentry_uapi::Errno;
@@ -195,7 +195,7 @@ fn writing_strips_set_id_bits_of_those_without_the_right() -> Result<(), Errno> 
         sentry_auth::GroupInfo::default(),
     );
     let other = fs.ctx.sibling(2, user);
-    file.ops().write(&file, &other, &mut sentry_mm::IoSrc::from_slice(b"y"), 0)?;
+    file.write_at(&other, &mut sentry_mm::IoSrc::from_slice(b"y"), 0, IoFlags::empty())?;
     assert_eq!(f.getattr()?.perm, 0o775);
     Ok(())
 }
