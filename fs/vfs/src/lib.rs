@@ -13,10 +13,9 @@ mod block;
 mod d_path;
 mod dentry;
 mod device;
+mod do_mount;
 mod eventfd;
 mod eventpoll;
-mod extents;
-mod do_mount;
 mod extents;
 mod fd_table;
 mod file;
@@ -24,8 +23,8 @@ mod filesystem;
 mod fs_struct;
 mod inode;
 mod inode_cache;
-mod libfs;
 mod inotify;
+mod libfs;
 mod locks;
 mod mapped_file;
 mod mount;
@@ -66,10 +65,9 @@ pub use block::{block_on_file, wait_event};
 pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
+pub use do_mount::{MountArgs, do_mount, may_mount, ms};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
-pub use extents::{ExtentAt, Extents};
-pub use do_mount::{MountArgs, do_mount, may_mount, ms};
 pub use extents::{ExtentAt, Extents};
 pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
@@ -79,15 +77,14 @@ pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
 };
 pub use inode_cache::InodeCache;
-pub use libfs::{FIRST_ENTRY, dir_emit_dots, drop_suidgid, generic_write_checks};
 pub use inotify::{
     InotifyLimits, do_inotify_add_watch, do_inotify_init, do_inotify_rm_watch, inotify_check_mask,
 };
+pub use libfs::{FIRST_ENTRY, dir_emit_dots};
 pub use locks::{
     LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
     locks_remove_posix, locks_show,
 };
-pub use libfs::{FIRST_ENTRY, dir_emit_dots};
 pub use mount::{AtimePolicy, Mount, MountFlags};
 pub use mount_api::{
     MountAttr, do_fsmount, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree,
