@@ -23,6 +23,7 @@ mod filesystem;
 mod fs_struct;
 mod inode;
 mod inode_cache;
+mod inotify;
 mod libfs;
 mod locks;
 mod mapped_file;
@@ -64,7 +65,7 @@ pub use block::{block_on_file, wait_event};
 pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
-pub use do_mount::{MountArgs, do_mount, may_mount, ms};
+pub use do_mount::{MountArgs, do_mount, mount_root, may_mount, ms};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
 pub use extents::{ExtentAt, Extents};
@@ -76,6 +77,9 @@ pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
 };
 pub use inode_cache::InodeCache;
+pub use inotify::{
+    InotifyLimits, do_inotify_add_watch, do_inotify_init, do_inotify_rm_watch, inotify_check_mask,
+};
 pub use libfs::{FIRST_ENTRY, dir_emit_dots};
 pub use locks::{
     LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
