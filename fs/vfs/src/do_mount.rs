@@ -4,8 +4,8 @@ use crate::filesystem::MountContext;
 use crate::mount_tree::{CopyFlags, attach_recursive_mnt, clone_mnt, copy_tree, lock_mount};
 use crate::namei::{At, LookupFlags, user_path_at};
 use crate::propagation::{Propagation, change_propagation};
-use crate::{Dentry, 
-    FileType, FsFlags, Mount, MountFlags, MountNamespace, Path, SuperBlock, SuperFlags, TaskContext,
+use crate::{
+    Dentry, FileType, FsFlags, Mount, MountFlags, MountNamespace, Path, SuperBlock, SuperFlags, TaskContext,
 };
 use sentry_auth::{CapSet, ns_capable};
 use sentry_uapi::Errno;

@@ -10,6 +10,7 @@ pub mod filter;
 mod init;
 pub mod kernel;
 pub mod root;
+mod tracer;
 mod violation;
 
 use crate::config::{Network, PlatformKind};
