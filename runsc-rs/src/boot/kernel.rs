@@ -6,6 +6,7 @@ use crate::container::ContainerSpec;
 use crate::sandbox::ExitStatus;
 use crate::sandbox::control::{ControlChannel, Request};
 use anyhow::Result;
+use nix::libc;
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
@@ -40,9 +41,11 @@ pub fn run(
     }
     loop {
         match control.recv()? {
-            Some(Request::Signal { signo, .. }) => return Ok(ExitStatus::Signaled(signo)),
+            Some(Request::Signal { signo, .. }) if signo != libc::SIGTSTP && signo != libc::SIGCONT => {
+                return Ok(ExitStatus::Signaled(signo));
+            }
             Some(_) => {}
-            None => return Ok(ExitStatus::Signaled(nix::libc::SIGKILL)),
+            None => return Ok(ExitStatus::Signaled(libc::SIGKILL)),
         }
     }
 }
