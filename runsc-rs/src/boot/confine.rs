@@ -191,6 +191,16 @@ mod tests {
     }
 
     #[test]
+    fn clone3_is_as_if_it_did_not_exist() {
+        let verdict = confined(|| {
+            // SAFETY: names no memory.
+            let result = unsafe { libc::syscall(libc::SYS_clone3, 0, 0) };
+            i32::from(result == -1 && nix::errno::Errno::last() == nix::errno::Errno::ENOSYS)
+        });
+        assert_eq!(verdict, Verdict::Made(1));
+    }
+
+    #[test]
     fn host_files_are_written_only_where_the_container_may() {
         let probe = || {
             // SAFETY: names no memory.
