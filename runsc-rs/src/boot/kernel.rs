@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 /// Runs the container to its end, in this process.
 ///
-/// Called with a single thread, in namespaces of its own and with an empty root, but with the host's system calls and
-/// capabilities still at hand, so that a back-end can be opened. [`Confinement::enter`] must come before guest code.
+/// Called with a single thread, in namespaces of its own, with an empty root and few capabilities or none, but with all of
+/// the host's system calls still at hand, so that a back-end can be opened. [`Confinement::enter`] must come before guest
+/// code.
 ///
 /// # Errors
 /// When the container cannot be started; a [`super::CommandError`] for a program that cannot be.
