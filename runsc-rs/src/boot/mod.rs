@@ -169,6 +169,7 @@ fn run(
     confine::raise_file_limit();
 
     confine::drop_rights(&spec, !matches!(id_maps, IdMaps::Single { .. }))?;
+    tracing::debug!(args = ?spec.process.args, ?options, "set up; starting the kernel");
     let confinement = Confinement::new(&spec, &io, control);
     kernel::run(spec, io, control, options, confinement)
 }

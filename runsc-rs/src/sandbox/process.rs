@@ -200,6 +200,7 @@ impl Sandbox {
             }
             return Ok(false);
         };
+        tracing::debug!(?event, "from the sentry");
         match event {
             Event::Started => self.started = true,
             Event::Exited(status) => self.outcome = Some(Outcome::Ended(status)),
@@ -218,6 +219,7 @@ impl Sandbox {
             (nix::libc::SIGWINCH, None) => return,
             (signo, _) => Request::Signal { signo, to_group: signal.from_terminal },
         };
+        tracing::debug!(?request, "passing on");
         let _ = self.request(&request);
         if signal.signo == nix::libc::SIGTSTP {
             self.stop();

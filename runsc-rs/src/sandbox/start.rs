@@ -53,6 +53,7 @@ pub fn start(spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
             boot::boot(BootConfig { spec, options, id_maps }, fds)
         }
         Cloned::Parent { pid, pidfd } => {
+            tracing::debug!(%pid, ?id_maps, "the sentry's process has started");
             // The other ends are the sentry's alone from now on, so that its death is seen on ours.
             drop((sentry_control, sentry_terminal, stdio, sentry_strace, sentry_owners));
             let mut sandbox = Sandbox::new(pid, pidfd, control, signals, strace, owners);
