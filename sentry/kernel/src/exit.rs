@@ -310,10 +310,10 @@ impl Kernel {
     }
 
     fn uid_of(&self, child: &ThreadGroup, parent: &ThreadGroup) -> u32 {
-        let tree = self.tree.lock();
-        let viewer = tree.processes.get(&parent.id()).and_then(|p| p.threads.first()).map(|t| t.cred());
+        let viewer = parent.threads().first().map(|t| t.cred());
+        let uid = child.last_uid();
         match viewer {
-            Some(v) => v.user_ns.from_kuid_munged(*child.last_uid.lock()),
+            Some(v) => v.user_ns.from_kuid_munged(uid),
             None => 0,
         }
     }
