@@ -85,7 +85,9 @@ pub use poll::PollTable;
 pub use proc_namespace::{show_mountinfo, show_vfsmnt, show_vfsstat};
 pub use propagation::Propagation;
 pub use rename::do_renameat2;
-pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx};
+pub use stat::{
+    Kstat, calculate_f_flags, do_faccessat, fd_statfs, user_statfs, vfs_fstat, vfs_getattr, vfs_statx,
+};
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]
