@@ -66,6 +66,12 @@ impl FsStruct {
         drop(old);
     }
 
+    /// Moves root and working directory to `new` where they stand on `old`: after pivot_root(2), for every task. Linux:
+    /// `chroot_fs_refs`.
+    pub fn chroot_refs(&self, old: &Path, new: &Path) {
+        self.replace(|path| path.same(old).then(|| new.clone()));
+    }
+
     /// Changes both at once, each by `f`.
     pub(crate) fn replace(&self, f: impl Fn(&Path) -> Option<Path>) {
         let old = {

@@ -226,6 +226,11 @@ pub trait InodeOps: Any + Send + Sync {
         }
     }
 
+    /// Whether this is a directory that never has an entry: a place made to be mounted on. Linux: `is_empty_dir_inode`.
+    fn is_permanently_empty(&self) -> bool {
+        false
+    }
+
     /// Sets the access time, and no other. Only called with [`crate::SuperFlags::ATIME`], when the mount's rule says so.
     /// Linux: `update_time`.
     fn update_atime(&self, inode: &Inode, now: Timespec) {

@@ -14,6 +14,7 @@ mod d_path;
 mod dentry;
 mod device;
 mod extents;
+mod do_mount;
 mod fd_table;
 mod file;
 mod filesystem;
@@ -22,7 +23,9 @@ mod inode;
 mod inode_cache;
 mod libfs;
 mod mount;
+mod mount_api;
 mod mount_namespace;
+mod mount_tree;
 mod namei;
 mod namei_ops;
 mod notify;
@@ -30,6 +33,7 @@ mod notify_change;
 mod open;
 mod path;
 mod poll;
+mod proc_namespace;
 mod propagation;
 mod rename;
 mod security_xattr;
@@ -40,6 +44,7 @@ mod task_context;
 mod test_context;
 #[cfg(any(test, feature = "test-context"))]
 pub mod testfs;
+mod umount;
 mod vfs;
 mod write_access;
 mod xattr;
@@ -51,6 +56,7 @@ pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
 pub use extents::{ExtentAt, Extents};
+pub use do_mount::{MountArgs, do_mount, may_mount, ms};
 pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
@@ -61,6 +67,9 @@ pub use inode::{
 pub use inode_cache::InodeCache;
 pub use libfs::{FIRST_ENTRY, dir_emit_dots};
 pub use mount::{AtimePolicy, Mount, MountFlags};
+pub use mount_api::{
+    MountAttr, do_fsmount, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree,
+};
 pub use mount_namespace::{MountNamespace, MountTable};
 pub use namei::{At, LookupFlags, current_chrooted, user_path_at};
 pub use namei_ops::{
@@ -79,12 +88,17 @@ pub use open::{
 };
 pub use path::Path;
 pub use poll::PollTable;
+pub use proc_namespace::{show_mountinfo, show_vfsmnt, show_vfsstat};
+pub use propagation::Propagation;
 pub use rename::do_renameat2;
-pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx};
+pub use stat::{
+    Kstat, calculate_f_flags, do_faccessat, fd_statfs, user_statfs, vfs_fstat, vfs_getattr, vfs_statx,
+};
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]
 pub use test_context::TestContext;
+pub use umount::{do_umount, pivot_root};
 pub use vfs::{CloseHook, Pseudo, Vfs};
 pub use write_access::DenyWrite;
 pub use xattr::{

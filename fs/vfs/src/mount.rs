@@ -12,7 +12,7 @@ use sentry_sync::{RwLock, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBUSY, EROFS};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 bitflags! {
@@ -58,6 +58,12 @@ impl MountFlags {
     /// The flags about access times.
     pub const ATIME_MASK: MountFlags =
         MountFlags::NOATIME.union(MountFlags::NODIRATIME).union(MountFlags::RELATIME);
+    /// The flags that keep others from being cleared.
+    pub const LOCKS: MountFlags = MountFlags::LOCK_ATIME
+        .union(MountFlags::LOCK_NOEXEC)
+        .union(MountFlags::LOCK_NOSUID)
+        .union(MountFlags::LOCK_NODEV)
+        .union(MountFlags::LOCK_READONLY);
     /// The flags that mount(2) with MS_REMOUNT and MS_BIND may change.
     pub const USER_SETTABLE: MountFlags = MountFlags::NOSUID
         .union(MountFlags::NODEV)
@@ -82,6 +88,7 @@ pub struct Mount {
     flags: AtomicU32,
     /// Writers at work and files open for writing.
     writers: AtomicU32,
+    expiry_mark: AtomicBool,
     pub(crate) tree: RwLock<MountTree, { level::MOUNT }>,
 }
 
@@ -123,6 +130,7 @@ impl Mount {
             source,
             flags: AtomicU32::new(flags.bits()),
             writers: AtomicU32::new(0),
+            expiry_mark: AtomicBool::new(false),
             tree: RwLock::new(MountTree::default()),
         })
     }
@@ -135,6 +143,18 @@ impl Mount {
     /// Its flags.
     pub fn flags(&self) -> MountFlags {
         MountFlags::from_bits_retain(self.flags.load(Ordering::Acquire))
+    }
+
+    /// Whether it was marked to expire before; marks it. Linux: `mnt_expiry_mark`.
+    pub(crate) fn mark_expired(&self) -> bool {
+        self.expiry_mark.swap(true, Ordering::AcqRel)
+    }
+
+    /// It is in use: it does not expire.
+    pub(crate) fn clear_expiry(&self) {
+        if self.expiry_mark.load(Ordering::Relaxed) {
+            self.expiry_mark.store(false, Ordering::Release);
+        }
     }
 
     pub(crate) fn set_flags(&self, flags: MountFlags) {
@@ -177,12 +197,43 @@ impl Mount {
     /// Puts it on `dentry` of `parent`, under the lock of the table. Linux: `attach_mnt`.
     pub(crate) fn attach(self: &Arc<Self>, parent: &Arc<Mount>, dentry: &Arc<Dentry>) {
         dentry.note_mount(true);
+        dentry.sb().add_mountpoint(dentry, self);
         {
             let mut tree = self.tree.write();
             tree.parent = Arc::downgrade(parent);
             tree.mountpoint = Some(dentry.clone());
         }
         parent.tree.write().children.insert(key(dentry), self.clone());
+    }
+
+    /// Moves it to `dentry` of `parent`, under the lock of the table. It stands in its new place before it leaves the old
+    /// one, so that what it covers is never seen. Linux: `mnt_change_mountpoint`.
+    pub(crate) fn reattach(self: &Arc<Self>, parent: &Arc<Mount>, dentry: &Arc<Dentry>) {
+        dentry.note_mount(true);
+        dentry.sb().add_mountpoint(dentry, self);
+        let replaced = parent.tree.write().children.insert(key(dentry), self.clone());
+        let (old_parent, old_mountpoint) = {
+            let mut tree = self.tree.write();
+            let parent = std::mem::replace(&mut tree.parent, Arc::downgrade(parent));
+            (parent.upgrade(), tree.mountpoint.replace(dentry.clone()))
+        };
+        if let Some(mountpoint) = old_mountpoint {
+            mountpoint.note_mount(false);
+            mountpoint.sb().remove_mountpoint(&mountpoint, self);
+            if let Some(old_parent) = old_parent {
+                old_parent.remove_child(&mountpoint, self);
+            }
+        }
+        drop(replaced);
+    }
+
+    fn remove_child(&self, mountpoint: &Dentry, child: &Mount) {
+        let mut tree = self.tree.write();
+        let at = key(mountpoint);
+        let ours = tree.children.get(&at).is_some_and(|c| std::ptr::eq(Arc::as_ptr(c), child));
+        let gone = if ours { tree.children.remove(&at) } else { None };
+        drop(tree);
+        drop(gone);
     }
 
     /// Takes it off its parent, under the lock of the table. Returns where it was. Linux: `unhash_mnt`.
@@ -193,14 +244,9 @@ impl Mount {
         };
         let mountpoint = mountpoint?;
         mountpoint.note_mount(false);
+        mountpoint.sb().remove_mountpoint(&mountpoint, self);
         let parent = parent.upgrade()?;
-        let gone = {
-            let mut tree = parent.tree.write();
-            let at = key(&mountpoint);
-            let ours = tree.children.get(&at).is_some_and(|c| std::ptr::eq(Arc::as_ptr(c), self));
-            if ours { tree.children.remove(&at) } else { None }
-        };
-        drop(gone);
+        parent.remove_child(&mountpoint, self);
         Some((parent, mountpoint))
     }
 
@@ -244,7 +290,10 @@ impl Mount {
 
     /// Whether device nodes may be opened here. Linux: `may_open_dev`.
     pub fn may_open_dev(&self) -> bool {
-        !self.flags().contains(MountFlags::NODEV) && !self.sb.flags.contains(SuperFlags::NODEV)
+        // Whoever may mount a filesystem without privilege must not gain devices by it.
+        !self.flags().contains(MountFlags::NODEV)
+            && !self.sb.flags.contains(SuperFlags::NODEV)
+            && self.sb.user_ns.level() == 0
     }
 
     /// Whether reading `inode` through the mount is to move its access time, and by which rule. Linux:
@@ -300,10 +349,11 @@ impl Drop for WriteAccess {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let tree = self.tree.get_mut();
-        if let Some(mountpoint) = tree.mountpoint.take() {
+        if let Some(mountpoint) = self.tree.get_mut().mountpoint.take() {
             mountpoint.note_mount(false);
+            mountpoint.sb().remove_mountpoint(&mountpoint, self);
         }
+        let tree = self.tree.get_mut();
         // Not by recursion: a guest can mount on mounts to any depth.
         let mut todo: Vec<Arc<Mount>> = tree.children.drain().map(|(_, m)| m).collect();
         while let Some(child) = todo.pop() {

@@ -1,11 +1,11 @@
 //! Linux: fs/namespace.c, `struct mnt_namespace`.
 
-use crate::propagation::{self, UmountFlags};
-use crate::{Mount, Path, Vfs};
-use sentry_auth::UserNamespace;
+use crate::mount_tree::{CopyFlags, UmountFlags, commit_tree, copy_tree, lock_mnt_tree, umount_tree};
+use crate::{FsStruct, Mount, Path, TaskContext, Vfs};
+use sentry_auth::{CapSet, UserNamespace, ns_capable};
 use sentry_sync::{Mutex, MutexGuard, WaitQueue, level};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::ENOSPC;
+use sentry_uapi::errno::{EINVAL, ENOSPC, EPERM};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -42,11 +42,6 @@ impl MountTable {
         guard
     }
 
-    /// Excludes changes, without making one.
-    pub(crate) fn lock_shared(&self) -> MutexGuard<'_, (), { level::NAMESPACE }> {
-        self.lock.lock()
-    }
-
     /// Notes the rename of a directory.
     pub(crate) fn renamed(&self) {
         self.renames.fetch_add(1, Ordering::AcqRel);
@@ -70,6 +65,8 @@ impl MountTable {
 pub(crate) struct NsTree {
     pub(crate) id: u64,
     pub(crate) user_ns: Arc<UserNamespace>,
+    /// Holds a tree that is not part of any namespace a task lives in. Linux: `is_anon_ns`.
+    pub(crate) anonymous: bool,
     state: Mutex<NsState, { level::LEAF }>,
     /// Changes so far: what poll(2) of `/proc/[pid]/mounts` compares.
     event: AtomicU64,
@@ -84,10 +81,11 @@ struct NsState {
 }
 
 impl NsTree {
-    pub(crate) fn new(id: u64, user_ns: Arc<UserNamespace>) -> Arc<NsTree> {
+    pub(crate) fn new(id: u64, user_ns: Arc<UserNamespace>, anonymous: bool) -> Arc<NsTree> {
         Arc::new(NsTree {
             id,
             user_ns,
+            anonymous,
             state: Mutex::default(),
             event: AtomicU64::new(0),
             poll: WaitQueue::new(),
@@ -149,12 +147,77 @@ pub struct MountNamespace {
 }
 
 impl MountNamespace {
-    /// The first namespace of a kernel, or of a container: `root` is mounted at its top.
-    pub fn new(vfs: &Vfs, id: u64, user_ns: Arc<UserNamespace>, root: Arc<Mount>) -> Arc<MountNamespace> {
-        let tree = NsTree::new(id, user_ns);
-        tree.add(vfs.mounts(), &root);
-        tree.set_root(Some(root));
+    /// The first namespace of a kernel, or of a container: `root`, mounted nowhere yet, becomes its root. As in Linux that
+    /// is a mount on an empty root filesystem nobody sees, so pivot_root(2) can exchange it.
+    pub fn new(vfs: &Vfs, id: u64, user_ns: Arc<UserNamespace>, root: &Arc<Mount>) -> Arc<MountNamespace> {
+        let tree = NsTree::new(id, user_ns, false);
+        let _lock = vfs.mounts().lock();
+        let bottom = Mount::new_internal(vfs.alloc_mount_id(), vfs.rootfs().root.clone());
+        root.attach(&bottom, &bottom.root);
+        commit_tree(vfs.mounts(), &tree, &bottom);
+        tree.set_root(Some(bottom));
         Arc::new(MountNamespace { tree, table: vfs.mounts().clone() })
+    }
+
+    /// A tree of mounts that is in no namespace yet, for open_tree(2) and fsmount(2).
+    pub(crate) fn anonymous(vfs: &Vfs, user_ns: Arc<UserNamespace>, root: Arc<Mount>) -> MountNamespace {
+        let tree = NsTree::new(vfs.alloc_ino(), user_ns, true);
+        commit_tree(vfs.mounts(), &tree, &root);
+        tree.set_root(Some(root));
+        MountNamespace { tree, table: vfs.mounts().clone() }
+    }
+
+    /// A copy for clone(2), unshare(2): owned by `user_ns`, numbered `id`. Root and working directory of `fs`, the new
+    /// task's own, move to the copies of the mounts they are on. Linux: `copy_mnt_ns`.
+    ///
+    /// # Errors
+    /// `ENOSPC`; `EINVAL` if there is nothing to copy.
+    pub fn copy_mnt_ns(
+        &self,
+        vfs: &Vfs,
+        id: u64,
+        user_ns: &Arc<UserNamespace>,
+        fs: Option<&FsStruct>,
+    ) -> Result<Arc<MountNamespace>, Errno> {
+        let less_privileged = !Arc::ptr_eq(user_ns, &self.tree.user_ns);
+        let tree = NsTree::new(id, user_ns.clone(), false);
+        let moved;
+        {
+            let _lock = self.table.lock();
+            let old = self.tree.root().ok_or(EINVAL)?;
+            let mut how = CopyFlags::UNBINDABLE;
+            how.set(CopyFlags::SHARED_TO_SLAVE, less_privileged);
+            let new = copy_tree(vfs, &old, &old.root, how)?;
+            if less_privileged {
+                lock_mnt_tree(&new);
+            }
+            moved = old.subtree().into_iter().zip(new.subtree()).collect::<Vec<_>>();
+            commit_tree(&self.table, &tree, &new);
+            tree.set_root(Some(new));
+        }
+        if let Some(fs) = fs {
+            fs.replace(|path| {
+                let (_, new) = moved.iter().find(|(old, _)| Arc::ptr_eq(old, &path.mnt))?;
+                Some(Path { mnt: new.clone(), dentry: path.dentry.clone() })
+            });
+        }
+        Ok(Arc::new(MountNamespace { tree, table: self.table.clone() }))
+    }
+
+    /// Whether a task may enter the namespace by setns(2), which then sets root and working directory to
+    /// [`MountNamespace::root`]; `fs_users` is the number of tasks that share its [`FsStruct`]. Linux: `mntns_install`.
+    ///
+    /// # Errors
+    /// `EPERM`, `EINVAL`.
+    pub fn may_install(&self, ctx: &dyn TaskContext, fs_users: usize) -> Result<(), Errno> {
+        let cred = ctx.cred();
+        if !ns_capable(&cred, &self.tree.user_ns, CapSet::SYS_ADMIN)
+            || !ns_capable(&cred, &cred.user_ns, CapSet::SYS_CHROOT)
+            || !ns_capable(&cred, &cred.user_ns, CapSet::SYS_ADMIN)
+        {
+            return Err(EPERM);
+        }
+        if fs_users != 1 { Err(EINVAL) } else { Ok(()) }
     }
 
     /// The number nsfs shows it by.
@@ -205,7 +268,8 @@ impl Drop for MountNamespace {
         let Some(root) = self.tree.root() else { return };
         let gone = {
             let _lock = self.table.lock();
-            propagation::umount_tree(&root, UmountFlags::empty())
+            let how = if self.tree.anonymous { UmountFlags::CONNECTED } else { UmountFlags::empty() };
+            umount_tree(&self.table, &root, how)
         };
         self.tree.set_root(None);
         drop(gone);

@@ -26,6 +26,9 @@ bitflags! {
         const FOLLOW = 0x1;
         /// The end must be a directory.
         const DIRECTORY = 0x2;
+        /// The top of what is mounted on the end is wanted, even if the end is `.` or the start. Linux:
+        /// `LOOKUP_MOUNTPOINT`.
+        const MOUNTPOINT = 0x80;
         /// An empty path stands for the place the walk starts at.
         const EMPTY = 0x4000;
         /// Fail where a symbolic link must be followed. `RESOLVE_NO_SYMLINKS`.
@@ -451,6 +454,9 @@ impl<'a, 'n> Nameidata<'a, 'n> {
             if !self.lookup_last()? {
                 break;
             }
+        }
+        if self.flags.contains(LookupFlags::MOUNTPOINT) {
+            self.path = self.path.follow_down();
         }
         self.complete_walk()?;
         if self.flags.contains(LookupFlags::DIRECTORY) && !self.path.dentry.is_dir() {

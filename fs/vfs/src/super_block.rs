@@ -1,6 +1,6 @@
 //! Linux: include/linux/fs.h, `struct super_block`.
 
-use crate::{Dentry, FileType, Inode};
+use crate::{Dentry, FileType, Inode, Mount};
 use bitflags::bitflags;
 use sentry_auth::UserNamespace;
 use sentry_sync::{Mutex, level};
@@ -8,7 +8,7 @@ use sentry_time::Clocks;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBUSY, EROFS};
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -26,6 +26,11 @@ bitflags! {
         const NOEXEC = 8;
         /// The VFS keeps access times, through [`crate::InodeOps::update_atime`]. Without it the filesystem decides.
         const ATIME = 16;
+        /// Shows things of the whole system: may only be mounted in a user namespace where it can be seen in full
+        /// already. Linux: `SB_I_USERNS_VISIBLE`.
+        const USERNS_VISIBLE = 32;
+        /// Dentries nobody uses are not kept. Linux: `DCACHE_DONTCACHE`.
+        const DONTCACHE = 64;
     }
 }
 
@@ -56,6 +61,9 @@ pub trait SuperOps: Any + Send + Sync {
     fn show_options(&self) -> String {
         String::new()
     }
+    /// The last mount is gone, and with it the last open file: what would keep the instance alive in a circle is to be let
+    /// go. A filesystem of a single instance, which may be mounted again, does nothing. Linux: `kill_sb`.
+    fn kill_sb(&self) {}
     /// Changes options of a mounted filesystem. Linux: `reconfigure`.
     fn remount(&self, options: &str) -> Result<(), Errno> {
         let _ = options;
@@ -85,6 +93,8 @@ pub struct SuperBlock {
     /// Recently used dentries, kept alive though nobody holds them. Emptied when the last mount goes.
     lru: Mutex<Lru, { level::LEAF }>,
     mounts: AtomicU32,
+    /// What is mounted on its dentries, in all namespaces, by the address of the dentry. Linux: `mountpoint_hashtable`.
+    mountpoints: Mutex<HashMap<usize, Vec<Weak<Mount>>>, { level::LEAF }>,
     /// Writers at work through any mount.
     writers: AtomicU32,
     /// Number of notification marks on its inodes: mostly none, which must cost nothing. Linux:
@@ -147,6 +157,7 @@ impl SuperBlock {
             read_only: AtomicBool::new(false),
             lru: Mutex::new(Lru::default()),
             mounts: AtomicU32::new(0),
+            mountpoints: Mutex::new(HashMap::new()),
             writers: AtomicU32::new(0),
             rename_lock: Mutex::new(()),
             marks: AtomicUsize::new(0),
@@ -183,6 +194,9 @@ impl SuperBlock {
 
     /// Keeps a dentry alive for a while, and lets go of one that has not been used for long.
     pub(crate) fn keep(&self, dentry: &Arc<Dentry>) {
+        if self.flags.contains(SuperFlags::DONTCACHE) {
+            return;
+        }
         let mut lru = self.lru.lock();
         lru.push(dentry.clone());
         let mut old = None;
@@ -226,7 +240,38 @@ impl SuperBlock {
             for inode in marked.iter().filter_map(Weak::upgrade) {
                 crate::notify::fsnotify_unmount(&inode);
             }
+            self.ops.kill_sb();
         }
+    }
+
+    /// Whether anything is mounted of it.
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.mounts.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes that `mnt` is mounted on `dentry`.
+    pub(crate) fn add_mountpoint(&self, dentry: &Dentry, mnt: &Arc<Mount>) {
+        let mut mountpoints = self.mountpoints.lock();
+        mountpoints.entry(std::ptr::from_ref(dentry).addr()).or_default().push(Arc::downgrade(mnt));
+    }
+
+    /// Notes that `mnt` is not mounted on `dentry` any more.
+    pub(crate) fn remove_mountpoint(&self, dentry: &Dentry, mnt: &Mount) {
+        let mut mountpoints = self.mountpoints.lock();
+        let at = std::ptr::from_ref(dentry).addr();
+        if let Some(mounts) = mountpoints.get_mut(&at) {
+            mounts.retain(|m| !std::ptr::eq(m.as_ptr(), mnt));
+            if mounts.is_empty() {
+                mountpoints.remove(&at);
+            }
+        }
+    }
+
+    /// What is mounted on `dentry`, in all namespaces.
+    pub(crate) fn mounts_on(&self, dentry: &Dentry) -> Vec<Arc<Mount>> {
+        let mountpoints = self.mountpoints.lock();
+        let mounts = mountpoints.get(&std::ptr::from_ref(dentry).addr());
+        mounts.map(|m| m.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
     }
 
     /// Notes a writer come or gone.

@@ -35,6 +35,7 @@ pub struct Vfs {
     pipefs: Arc<Mount>,
     sockfs: Arc<Mount>,
     anonfs: Arc<Mount>,
+    rootfs: Arc<Mount>,
     next_ino: AtomicU64,
     next_dev: AtomicU64,
     next_mount: AtomicU64,
@@ -77,6 +78,7 @@ impl Vfs {
             pipefs: mount(1, "pipefs", 0x5049_5045),
             sockfs: mount(2, "sockfs", 0x534f_434b),
             anonfs: mount(3, "anon_inodefs", 0x0904_1934),
+            rootfs: mount(4, "rootfs", 0x8584_58f6),
             clocks,
             next_ino: AtomicU64::new(1000),
             next_dev: AtomicU64::new(20),
@@ -99,6 +101,11 @@ impl Vfs {
     /// The first user namespace.
     pub fn user_ns(&self) -> &Arc<UserNamespace> {
         &self.user_ns
+    }
+
+    /// The empty directory at the bottom of every mount namespace, below its root. Linux: init/do_mounts.c, `rootfs`.
+    pub(crate) fn rootfs(&self) -> &Arc<Mount> {
+        &self.rootfs
     }
 
     /// What serialises changes of mount trees.
@@ -260,6 +267,10 @@ impl InodeOps for PseudoInode {
             ctime: self.made,
             btime: None,
         })
+    }
+
+    fn lookup(&self, _dir: &Arc<Inode>, _ctx: &dyn TaskContext, _name: &[u8]) -> Result<Arc<Inode>, Errno> {
+        Err(sentry_uapi::errno::ENOENT)
     }
 
     fn setattr(&self, _inode: &Arc<Inode>, change: &SetAttr) -> Result<(), Errno> {

@@ -1,8 +1,11 @@
 //! Tests of the VFS on a small filesystem in memory.
 
 mod fd_table;
+mod mounts;
 mod namei;
+mod notify;
 mod ops;
+mod races;
 
 use crate::testfs::{TestFs, root_context};
 use crate::*;
@@ -19,6 +22,7 @@ impl Task {
     pub(crate) fn new() -> Task {
         let ctx = root_context();
         ctx.fs.set_umask(0);
+        assert_eq!(ctx.vfs.filesystems().register(testfs::TestNode::fs_type()), Ok(()));
         Task(ctx)
     }
 
@@ -110,6 +114,57 @@ impl Task {
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<usize, Errno> {
         let file = self.open(name, OpenFlags::WRONLY)?;
         file.write(&self.0, &mut sentry_mm::IoSrc::from_slice(text.as_bytes()), IoFlags::empty())
+    }
+
+    pub(crate) fn mount(&self, target: &str) -> Result<(), Errno> {
+        let args = MountArgs { fs_type: Some(b"testfs"), ..MountArgs::default() };
+        do_mount(&self.0, target.as_bytes(), &args)
+    }
+
+    pub(crate) fn bind(&self, source: &str, target: &str, flags: u64) -> Result<(), Errno> {
+        let flags = flags | ms::BIND;
+        let args = MountArgs { source: Some(source.as_bytes()), flags, ..MountArgs::default() };
+        do_mount(&self.0, target.as_bytes(), &args)
+    }
+
+    /// mount(2) with flags alone.
+    pub(crate) fn change(&self, target: &str, flags: u64) -> Result<(), Errno> {
+        do_mount(&self.0, target.as_bytes(), &MountArgs { flags, ..MountArgs::default() })
+    }
+
+    pub(crate) fn move_mount(&self, source: &str, target: &str) -> Result<(), Errno> {
+        let args = MountArgs { source: Some(source.as_bytes()), flags: ms::MOVE, ..MountArgs::default() };
+        do_mount(&self.0, target.as_bytes(), &args)
+    }
+
+    pub(crate) fn umount(&self, target: &str, flags: u32) -> Result<(), Errno> {
+        do_umount(&self.0, target.as_bytes(), flags)
+    }
+
+    /// Where things are mounted, in the order of mountinfo.
+    pub(crate) fn mountpoints(&self) -> Vec<String> {
+        let root = self.0.fs.root();
+        let below =
+            |m: &Arc<Mount>| d_absolute_below(&Path { mnt: m.clone(), dentry: m.root.clone() }, &root);
+        let all = self.0.mnt_ns.mounts();
+        all.iter().filter_map(below).map(|p| String::from_utf8_lossy(&p).into_owned()).collect()
+    }
+
+    pub(crate) fn mountinfo(&self) -> String {
+        let root = self.0.fs.root();
+        let lines =
+            self.0.mnt_ns.mounts().iter().filter_map(|m| show_mountinfo(m, &root)).collect::<Vec<_>>();
+        String::from_utf8_lossy(&lines.concat()).into_owned()
+    }
+
+    /// A task in a copy of the mount namespace, which `cred`'s user namespace owns.
+    pub(crate) fn unshare(&self, cred: Cred) -> Task {
+        let user_ns = cred.user_ns.clone();
+        let mut ctx = self.0.sibling(2, cred);
+        let copy = ctx.mnt_ns.copy_mnt_ns(&ctx.vfs, ctx.vfs.alloc_ino(), &user_ns, Some(&ctx.fs));
+        let Ok(ns) = copy else { unreachable!("it can be copied") };
+        ctx.mnt_ns = ns;
+        Task(ctx)
     }
 
     pub(crate) fn chdir(&self, name: &str) {
