@@ -175,7 +175,7 @@ impl ShmemFile {
 
     /// Gives a hole of `len` bytes (aligned) at `offset` frames: all of it, or as much as there is room for.
     pub(crate) fn fill_hole(&self, data: &mut Data, offset: u64, len: u64) -> Result<FrameRange, Errno> {
-        let len = self.charge(len)?;
+        let len = self.quota.charge_some(len)?;
         let frames = match self.take_frames(data, offset, len) {
             Ok(frames) => frames,
             Err(e) => {
@@ -186,15 +186,6 @@ impl ShmemFile {
         self.quota.uncharge(len - frames.len());
         data.extents.insert(offset, frames);
         Ok(frames)
-    }
-
-    /// Charges `len` bytes, or if that is too much, one page.
-    fn charge(&self, len: u64) -> Result<u64, Errno> {
-        if self.quota.charge(len).is_ok() {
-            return Ok(len);
-        }
-        self.quota.charge(PAGE_SIZE)?;
-        Ok(PAGE_SIZE)
     }
 
     fn take_frames(&self, data: &mut Data, offset: u64, len: u64) -> Result<FrameRange, Errno> {
