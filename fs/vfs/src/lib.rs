@@ -20,6 +20,7 @@ mod extents;
 mod fd_table;
 mod file;
 mod filesystem;
+mod fown;
 mod fs_struct;
 mod inode;
 mod inode_cache;
@@ -72,6 +73,7 @@ pub use extents::{ExtentAt, Extents};
 pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
+pub use fown::{FileOwner, OwnerKind};
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
