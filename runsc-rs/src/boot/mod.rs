@@ -5,7 +5,9 @@
 
 pub mod confine;
 mod fds;
+mod files;
 pub mod filter;
+mod init;
 pub mod kernel;
 pub mod root;
 mod violation;

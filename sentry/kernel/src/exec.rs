@@ -69,7 +69,7 @@ impl CurrentTask {
     pub fn execve(
         &mut self,
         file: Arc<File>,
-        deny: Box<dyn Any + Send + Sync>,
+        deny: Arc<dyn Any + Send + Sync>,
         mut args: Arguments,
         path: &[u8],
         inaccessible: bool,
@@ -101,7 +101,7 @@ impl CurrentTask {
         // Past this point the old program is gone: whatever fails now kills.
         let result = self.begin_new_exec(&program, &args, cred, secure);
         if let Some(mm) = &self.mm {
-            mm.update_info(|info| info.exe_guard = Some(Arc::from(deny)));
+            mm.update_info(|info| info.exe_guard = Some(deny));
         }
         if result.is_err() {
             let status = self.group.group_exit(SIGSEGV);
