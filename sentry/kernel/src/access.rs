@@ -28,5 +28,6 @@ pub fn ptrace_may_access(caller: &CurrentTask, target: &Arc<Task>, real: bool) -
         return false;
     }
     // Commoncap: no looking into somebody with more capabilities.
-    capable || (Arc::ptr_eq(&cred.user_ns, &other.user_ns) && cred.cap_permitted.contains(other.cap_permitted))
+    capable
+        || (Arc::ptr_eq(&cred.user_ns, &other.user_ns) && cred.cap_permitted.contains(other.cap_permitted))
 }

@@ -12,7 +12,7 @@ use sentry_mm::MemoryManager;
 use sentry_sync::{Mutex, WaitQueue, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINVAL, ENOMEM, ERESTARTNOINTR};
-use sentry_uapi::resource::{RLIMIT_NPROC, RLIM_NLIMITS, Rlimit};
+use sentry_uapi::resource::{RLIM_NLIMITS, RLIMIT_NPROC, Rlimit};
 use sentry_uapi::sched::CloneFlags;
 use sentry_uapi::sigaction::{SS_DISABLE, SigAltStack};
 use sentry_uapi::signal::{SIGCHLD, SigSet};
@@ -140,10 +140,7 @@ impl CurrentTask {
                 interrupter: ctx.interrupter(),
             },
         );
-        for (to, from) in [
-            (&task.personality, &self.personality),
-            (&task.timer_slack, &self.timer_slack),
-        ] {
+        for (to, from) in [(&task.personality, &self.personality), (&task.timer_slack, &self.timer_slack)] {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         task.no_new_privs.store(self.no_new_privs.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! Linux: fs/ioctl.c: the commands every file knows; the rest are the file's own.
 
+use super::fown::owner_ioctl;
 use super::user::get_file;
 use crate::arg::{Addr, Bits, Fd};
 use fs_vfs::{File, FileType, TaskContext};
@@ -7,6 +8,7 @@ use sentry_kernel::{CurrentTask, SyscallResult};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, ENOTTY, EOPNOTSUPP};
 use sentry_uapi::fcntl::OpenFlags;
+use sentry_uapi::if_::{FIOGETOWN, FIOSETOWN, SIOCGPGRP, SIOCSPGRP};
 use sentry_uapi::ioctl::{
     FICLONE, FICLONERANGE, FIDEDUPERANGE, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, FIOQSIZE,
 };
@@ -15,6 +17,7 @@ use sentry_uapi::ioctl::{
 pub(crate) fn ioctl(task: &mut CurrentTask, fd: Fd, cmd: Bits, arg: Addr) -> SyscallResult {
     let file = get_file(task, fd)?;
     let regular = file.inode().file_type() == FileType::Regular;
+    let socket = file.inode().file_type() == FileType::Socket;
     match cmd.0 {
         FIOCLEX => TaskContext::files(task).set_cloexec(fd.0, true)?,
         FIONCLEX => TaskContext::files(task).set_cloexec(fd.0, false)?,
@@ -42,6 +45,8 @@ pub(crate) fn ioctl(task: &mut CurrentTask, fd: Fd, cmd: Bits, arg: Addr) -> Sys
             let left = u32::try_from(left & 0xffff_ffff).unwrap_or(0);
             task.user()?.write_obj(arg.0, &left)?;
         }
+        FIOSETOWN | SIOCSPGRP if socket => owner_ioctl(task, &file, true, arg)?,
+        FIOGETOWN | SIOCGPGRP if socket => owner_ioctl(task, &file, false, arg)?,
         _ => return Ok(file.ops().ioctl(&file, task, cmd.0, arg.0)?.cast_unsigned()),
     }
     Ok(0)
