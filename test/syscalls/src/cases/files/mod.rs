@@ -1,0 +1,3 @@
+//! Files, directories and descriptors.
+
+mod open;

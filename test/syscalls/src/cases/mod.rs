@@ -1,0 +1,3 @@
+//! The cases, by area. A file is a topic, a function is a rule.
+
+mod files;
