@@ -15,6 +15,7 @@
     reason = "a panic is how a case fails; the hook turns it into the case's report"
 )]
 
+mod abi;
 pub mod case;
 mod cases;
 pub mod guest;
@@ -24,9 +25,10 @@ pub mod sys;
 
 /// What every case file imports.
 mod prelude {
+    pub(crate) use crate::abi::*;
     pub(crate) use crate::guest::{
         Child, Guest, Map, PAGE, Pipe, SigInfo, Status, check, cstr, deadline, expect_eq, iov, msec, peek,
-        poke, zeroed,
+        poke, touch, zeroed,
     };
     pub(crate) use crate::sys::Ret;
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};

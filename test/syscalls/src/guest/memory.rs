@@ -18,6 +18,11 @@ pub fn peek(address: usize) -> u8 {
     unsafe { ptr::with_exposed_provenance::<u8>(address).read_volatile() }
 }
 
+/// Reads the byte at `address` for the sake of the access.
+pub fn touch(address: usize) {
+    let _ = peek(address);
+}
+
 /// Writes the byte at `address`, once and always.
 pub fn poke(address: usize, value: u8) {
     // SAFETY: an address the case mapped, or one whose fault it catches or dies of.
@@ -75,11 +80,28 @@ struct FaultPage(UnsafeCell<libc::siginfo_t>);
 const CAUGHT: i32 = 77;
 
 extern "C" fn on_fault(_signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: `fault` set the page before it installed the handler; `info` is the kernel's.
+    // SAFETY: the page is mapped when the guest starts; `info` is the kernel's.
     unsafe {
         (*FAULT.load(SeqCst)).0.get().write(*info);
         libc::_exit(CAUGHT)
     }
+}
+
+/// Maps the page of `Guest::fault`, before the case arranges its address space.
+pub(super) fn map_fault_page() {
+    // SAFETY: a new mapping.
+    let page = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            PAGE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    assert!(page != libc::MAP_FAILED, "mmap of the fault page: {}", std::io::Error::last_os_error());
+    FAULT.store(page.cast(), SeqCst);
 }
 
 impl Guest {
@@ -117,10 +139,8 @@ impl Guest {
     /// Runs `body` in a child and gives the synchronous signal it got, or none if it came to its end.
     #[track_caller]
     pub fn fault(&self, body: impl FnOnce()) -> Option<SigInfo> {
-        let page = self.map(PAGE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        let page: *mut FaultPage = ptr::with_exposed_provenance_mut(page.address);
+        let page = FAULT.load(SeqCst);
         let child = self.fork(|| {
-            FAULT.store(page, SeqCst);
             for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP] {
                 handle(signal, on_fault as *const () as usize, libc::SA_SIGINFO);
             }

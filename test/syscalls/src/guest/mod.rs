@@ -13,7 +13,7 @@ mod tty;
 pub use check::show;
 pub(crate) use check::{check, expect_eq};
 pub use files::{Pipe, Text, iov};
-pub use memory::{Map, PAGE, peek, poke};
+pub use memory::{Map, PAGE, peek, poke, touch};
 pub use net::{inet, inet6, unix};
 pub use process::{Child, Status, Thread};
 pub use signal::{SigInfo, set_of};
@@ -32,6 +32,7 @@ pub struct Guest {
 impl Guest {
     /// A guest whose working directory, `directory`, is its own, started from the static binary `program`.
     pub(crate) fn new(program: CString, directory: String) -> Self {
+        memory::map_fault_page();
         Self { program, directory }
     }
 

@@ -240,7 +240,7 @@ pub(super) struct Strings {
 impl Strings {
     /// The array of `strings`.
     #[must_use]
-    pub fn new(strings: &[&str]) -> Self {
+    pub(super) fn new(strings: &[&str]) -> Self {
         let strings: Vec<_> = strings.iter().map(super::cstr).collect();
         let pointers = strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect();
         Self { _strings: strings, pointers }
@@ -248,7 +248,7 @@ impl Strings {
 
     /// Its address, valid as long as `self`.
     #[must_use]
-    pub fn pointer(&self) -> *const *const libc::c_char {
+    pub(super) fn pointer(&self) -> *const *const libc::c_char {
         self.pointers.as_ptr()
     }
 }

@@ -1,0 +1,3 @@
+//! Pipes, and the calls that wait for events.
+
+mod pipe;

@@ -1,0 +1,3 @@
+//! Futexes.
+
+mod wait;

@@ -1,0 +1,3 @@
+//! Memory: mappings, faults, limits.
+
+mod mmap;

@@ -1,0 +1,4 @@
+//! `/proc` and `/dev`.
+
+mod dev;
+mod own;

@@ -1,0 +1,4 @@
+//! Processes and threads.
+
+mod fork;
+mod wait;

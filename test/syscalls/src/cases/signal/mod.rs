@@ -1,0 +1,3 @@
+//! Signals.
+
+mod deliver;

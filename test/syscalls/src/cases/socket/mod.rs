@@ -1,0 +1,3 @@
+//! Sockets.
+
+mod unix_stream;

@@ -1,0 +1,85 @@
+//! Unix stream sockets.
+
+use crate::guest::unix;
+use crate::prelude::*;
+use libc::*;
+
+#[case(as_root, as_user)]
+fn a_pair_talks_both_ways(t: &mut Guest) {
+    let (a, b) = t.socketpair(SOCK_STREAM);
+    t.send(a, "ping");
+    expect_eq!(t.recv(b, 16), b"ping");
+    t.send(b, "pong");
+    expect_eq!(t.recv(a, 16), b"pong");
+    sys!(close(b)).ok();
+    expect_eq!(t.recv(a, 16), b"");
+}
+
+#[case(as_root, as_user)]
+fn a_named_socket_accepts(t: &mut Guest) {
+    let listener = t.socket(AF_UNIX, SOCK_STREAM);
+    t.bind_unix(listener, "s").ok();
+    expect_eq!(t.lstat("s").st_mode & S_IFMT, S_IFSOCK);
+    let client = t.socket(AF_UNIX, SOCK_STREAM);
+    t.connect_unix(client, "s").fails(ECONNREFUSED);
+    sys!(listen(listener, 5)).ok();
+    t.connect_unix(client, "s").ok();
+    let server = sys!(accept4(listener, 0, 0, SOCK_CLOEXEC)).fd();
+    sys!(fcntl(server, F_GETFD, 0)).is(FD_CLOEXEC);
+    t.send(client, "hello");
+    expect_eq!(t.recv(server, 16), b"hello");
+    t.connect_unix(client, "s").fails(EISCONN);
+    t.connect_unix(t.socket(AF_UNIX, SOCK_STREAM), "none").fails(ENOENT);
+    t.bind_unix(t.socket(AF_UNIX, SOCK_STREAM), "s").fails(EADDRINUSE);
+}
+
+#[case(as_root, as_user)]
+fn an_abstract_name_goes_with_its_socket(t: &mut Guest) {
+    let name = format!("\0syscall-cases.{}", sys!(getpid()).ok());
+    let listener = t.socket(AF_UNIX, SOCK_STREAM);
+    t.bind_unix(listener, &name).ok();
+    sys!(listen(listener, 5)).ok();
+    t.bind_unix(t.socket(AF_UNIX, SOCK_STREAM), &name).fails(EADDRINUSE);
+    t.connect_unix(t.socket(AF_UNIX, SOCK_STREAM), &name).ok();
+    sys!(close(listener)).ok();
+    t.connect_unix(t.socket(AF_UNIX, SOCK_STREAM), &name).fails(ECONNREFUSED);
+}
+
+#[case(as_root, as_user)]
+fn getsockname_and_getpeername_tell_the_names(t: &mut Guest) {
+    let listener = t.socket(AF_UNIX, SOCK_STREAM);
+    t.bind_unix(listener, "s").ok();
+    sys!(listen(listener, 5)).ok();
+    let client = t.socket(AF_UNIX, SOCK_STREAM);
+    t.connect_unix(client, "s").ok();
+    let (mut address, mut length) = (unix("").0, size_of::<sockaddr_un>() as u32);
+    sys!(getpeername(client, &raw mut address, &raw mut length)).ok();
+    expect_eq!(length, 2 + 2);
+    expect_eq!(address.sun_path[0], b's' as c_char);
+    length = size_of::<sockaddr_un>() as u32;
+    sys!(getsockname(client, &raw mut address, &raw mut length)).ok();
+    expect_eq!((length, address.sun_family), (2, AF_UNIX as u16));
+    sys!(getpeername(listener, &raw mut address, &raw mut length)).fails(ENOTCONN);
+}
+
+#[case(as_root, as_user)]
+fn peercred_tells_who_connected(t: &mut Guest) {
+    let (a, _b) = t.socketpair(SOCK_STREAM);
+    let (mut cred, mut length) = ([0_u32; 3], 12_u32);
+    sys!(getsockopt(a, SOL_SOCKET, SO_PEERCRED, &mut cred, &raw mut length)).ok();
+    expect_eq!(i64::from(cred[0]), sys!(getpid()).ok());
+    expect_eq!(i64::from(cred[1]), sys!(geteuid()).ok());
+    expect_eq!(i64::from(cred[2]), sys!(getegid()).ok());
+}
+
+#[case(as_root, as_user)]
+fn shutdown_ends_one_direction(t: &mut Guest) {
+    t.ignore(SIGPIPE);
+    let (a, b) = t.socketpair(SOCK_STREAM);
+    sys!(shutdown(a, SHUT_WR)).ok();
+    expect_eq!(t.recv(b, 8), b"");
+    sys!(write(a, b"x", 1)).fails(EPIPE);
+    t.send(b, "back");
+    expect_eq!(t.recv(a, 8), b"back");
+    sys!(shutdown(a, 7)).fails(EINVAL);
+}

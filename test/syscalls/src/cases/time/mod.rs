@@ -1,0 +1,3 @@
+//! Clocks, sleeps and timers.
+
+mod clock;

@@ -1,0 +1,3 @@
+//! Terminals.
+
+mod pty;
