@@ -4,3 +4,7 @@
 pub(crate) const SEGV_MAPERR: i32 = 1;
 /// The mapping does not allow the access.
 pub(crate) const SEGV_ACCERR: i32 = 2;
+/// `include/uapi/asm-generic/fcntl.h`: the signal of O_ASYNC.
+pub(crate) const F_SETSIG: i32 = 10;
+/// Gives what `F_SETSIG` set.
+pub(crate) const F_GETSIG: i32 = 11;
