@@ -177,7 +177,8 @@ fn many_ready_ones_come_round_in_turn(t: &mut Guest) {
     for _ in 0..3 {
         let mut events = [epoll_event { events: 0, u64: 0 }; 1];
         sys!(epoll_wait(epoll, &mut events, 1, 0)).is(1);
-        seen.push({ events[0].u64 });
+        let [event] = events;
+        seen.push(event.u64);
     }
     seen.sort_unstable();
     expect_eq!(seen, [0, 1, 2]);
