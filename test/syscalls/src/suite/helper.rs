@@ -41,6 +41,13 @@ pub(super) fn run(name: &str, args: &[String]) -> ExitCode {
                 }
             }
         }
+        "pause" => {
+            super::print("ready\n");
+            loop {
+                // SAFETY: has no preconditions.
+                unsafe { libc::pause() };
+            }
+        }
         "exit" => return ExitCode::from(args.first().and_then(|code| code.parse().ok()).unwrap_or(0)),
         _ => return ExitCode::from(2),
     }

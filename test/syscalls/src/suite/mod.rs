@@ -95,11 +95,15 @@ struct Totals {
 fn run_all(options: &Options, cases: &[&'static Case]) -> ExitCode {
     let program = name_of_program(&name_arg());
     let totals = shared_totals();
-    let workers: Vec<i32> = (1..options.jobs).map(|_| worker(options, &program, cases, totals)).collect();
-    work(options, &program, cases, totals);
-    for pid in workers {
-        // SAFETY: waits for a child of this process.
-        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+    if options.jobs == 1 {
+        work(options, &program, cases, totals);
+    } else {
+        // A worker takes all its children for a case's, so this process is none of them.
+        let workers: Vec<i32> = (0..options.jobs).map(|_| worker(options, &program, cases, totals)).collect();
+        for pid in workers {
+            // SAFETY: waits for a child of this process.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        }
     }
     let [passed, failed, skipped] = [&totals.passed, &totals.failed, &totals.skipped].map(|n| n.load(SeqCst));
     print(&format!("{passed} passed, {failed} failed, {skipped} skipped\n"));

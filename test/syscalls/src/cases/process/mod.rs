@@ -1,4 +1,16 @@
 //! Processes and threads.
 
+mod clone;
+mod exec;
+mod exit;
 mod fork;
+mod group;
+mod limits;
+mod pid_namespace;
+mod pidfd;
+mod prctl;
+mod sched;
+mod thread;
+mod usage;
+mod vdso;
 mod wait;

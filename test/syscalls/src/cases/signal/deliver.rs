@@ -130,7 +130,8 @@ fn kill_checks_its_arguments(t: &mut Guest) {
 }
 
 #[case(as_user)]
-fn kill_of_another_users_process_is_eperm(_t: &mut Guest) {
+fn kill_of_another_users_process_is_eperm(t: &mut Guest) {
+    t.needs_a_foreign_init();
     sys!(kill(1, 0)).fails(EPERM);
     sys!(kill(1, SIGTERM)).fails(EPERM);
 }
