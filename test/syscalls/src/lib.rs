@@ -27,10 +27,9 @@ pub mod sys;
 mod prelude {
     pub(crate) use crate::abi::*;
     pub(crate) use crate::guest::{
-        Child, Guest, Map, PAGE, Pipe, SigInfo, Status, check, cstr, deadline, expect_eq, iov, msec, peek,
-        poke, touch, zeroed,
+        Child, Guest, PAGE, SigInfo, Status, check, cstr, deadline, expect_eq, iov, msec, peek, poke, touch,
+        zeroed,
     };
-    pub(crate) use crate::sys::Ret;
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
     pub(crate) use test_syscalls_macros::{case, sys};
 }

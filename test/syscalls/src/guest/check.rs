@@ -32,6 +32,6 @@ macro_rules! check {
 pub(crate) use {check, expect_eq};
 
 /// A value as a report shows it.
-pub fn show(value: &impl Debug) -> String {
+pub fn show(value: &(impl Debug + ?Sized)) -> String {
     format!("{value:?}")
 }

@@ -43,3 +43,46 @@ fn random_bytes_differ(t: &mut Guest) {
 fn tty_needs_a_controlling_terminal(t: &mut Guest) {
     t.try_open("/dev/tty", O_RDWR).fails(ENXIO);
 }
+
+#[case(as_root, as_user)]
+fn the_standard_links_are_there(t: &mut Guest) {
+    for (name, target) in
+        [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")]
+    {
+        let path = format!("/dev/{name}");
+        if !t.exists(&path) {
+            t.skip(format!("{path} is not set up here"));
+        }
+        expect_eq!(std::fs::read_link(&path).unwrap().to_string_lossy(), target);
+    }
+}
+
+#[case(as_root, as_user)]
+fn shm_is_a_sticky_directory_for_all(t: &mut Guest) {
+    let stat = t.stat("/dev/shm");
+    expect_eq!(stat.st_mode, S_IFDIR | 0o1777);
+    let path = format!("/dev/shm/syscall-cases.{}", sys!(getpid()).ok());
+    t.file(&path, "x");
+    let fd = t.open(&path, O_RDWR);
+    sys!(unlink(&cstr(&path))).ok();
+    let map = t.map_file(fd, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+    expect_eq!(map.get(0), b'x');
+}
+
+#[case(as_root, as_user)]
+fn devices_are_open_to_all(t: &mut Guest) {
+    for (name, minor) in [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)] {
+        let stat = t.stat(&format!("/dev/{name}"));
+        expect_eq!((stat.st_mode, stat.st_rdev), (S_IFCHR | 0o666, makedev(1, minor)));
+    }
+    expect_eq!(t.stat("/dev/tty").st_rdev, makedev(5, 0));
+}
+
+#[case(as_root, as_user)]
+fn devices_are_always_ready_and_seek_nowhere(t: &mut Guest) {
+    for name in ["null", "zero", "full", "urandom"] {
+        let fd = t.open(&format!("/dev/{name}"), O_RDWR);
+        expect_eq!(t.poll(fd, POLLIN | POLLOUT, 0), POLLIN | POLLOUT);
+        sys!(lseek(fd, 100, SEEK_SET)).ok();
+    }
+}

@@ -83,3 +83,102 @@ fn shutdown_ends_one_direction(t: &mut Guest) {
     expect_eq!(t.recv(a, 8), b"back");
     sys!(shutdown(a, 7)).fails(EINVAL);
 }
+
+#[case(as_root, as_user)]
+fn a_write_to_a_closed_peer_is_epipe_with_sigpipe(t: &mut Guest) {
+    let (a, b) = t.socketpair(SOCK_STREAM);
+    sys!(close(b)).ok();
+    t.catch(SIGPIPE, 0);
+    sys!(write(a, b"x", 1)).fails(EPIPE);
+    expect_eq!(t.caught(), [SIGPIPE]);
+    sys!(sendto(a, b"x", 1, MSG_NOSIGNAL, 0, 0)).fails(EPIPE);
+    expect_eq!(t.caught(), [SIGPIPE]);
+}
+
+/// Linux: unix_release_sock. Data that the closed end had not read resets the connection.
+#[case(as_root, as_user)]
+fn unread_data_of_a_closed_peer_is_econnreset(t: &mut Guest) {
+    let (a, b) = t.socketpair(SOCK_STREAM);
+    t.send(a, "never read");
+    sys!(close(b)).ok();
+    sys!(read(a, &mut [0_u8; 4], 4)).fails(ECONNRESET);
+    sys!(read(a, &mut [0_u8; 4], 4)).is(0);
+}
+
+#[case(as_root, as_user)]
+fn poll_tells_data_room_and_hang_up(t: &mut Guest) {
+    let (a, b) = t.socketpair(SOCK_STREAM);
+    let all = POLLIN | POLLOUT | POLLRDHUP;
+    expect_eq!(t.poll(a, all, 0), POLLOUT);
+    t.send(b, "x");
+    expect_eq!(t.poll(a, all, 0), POLLIN | POLLOUT);
+    sys!(shutdown(b, SHUT_WR)).ok();
+    expect_eq!(t.poll(a, all, 0), POLLIN | POLLOUT | POLLRDHUP);
+    sys!(close(b)).ok();
+    expect_eq!(t.poll(a, all, 0), POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
+}
+
+#[case(as_root, as_user)]
+fn a_full_backlog_makes_connect_wait(t: &mut Guest) {
+    let listener = t.socket(AF_UNIX, SOCK_STREAM);
+    t.bind_unix(listener, "s").ok();
+    sys!(listen(listener, 0)).ok();
+    t.connect_unix(t.socket(AF_UNIX, SOCK_STREAM), "s").ok();
+    t.connect_unix(t.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK), "s").fails(EAGAIN);
+    let child = t.fork(|| {
+        t.connect_unix(t.socket(AF_UNIX, SOCK_STREAM), "s").ok();
+    });
+    t.until_asleep(child.pid);
+    sys!(accept(listener, 0, 0)).ok();
+    child.done();
+}
+
+#[case(as_root, as_user)]
+fn accept_waits_for_a_connection(t: &mut Guest) {
+    let listener = t.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK);
+    t.bind_unix(listener, "s").ok();
+    sys!(accept(listener, 0, 0)).fails(EINVAL);
+    sys!(listen(listener, 5)).ok();
+    sys!(accept(listener, 0, 0)).fails(EAGAIN);
+    expect_eq!(t.poll(listener, POLLIN, 0), 0);
+    sys!(fcntl(listener, F_SETFL, 0)).ok();
+    let child = t.fork(|| {
+        sys!(accept(listener, 0, 0)).ok();
+    });
+    t.until_asleep(child.pid);
+    t.connect_unix(t.socket(AF_UNIX, SOCK_STREAM), "s").ok();
+    child.done();
+    sys!(accept4(listener, 0, 0, 0x1)).fails(EINVAL);
+    sys!(accept(t.pipe().r, 0, 0)).fails(ENOTSOCK);
+}
+
+#[case(as_root, as_user)]
+fn pending_connections_are_reset_with_the_listener(t: &mut Guest) {
+    let listener = t.socket(AF_UNIX, SOCK_STREAM);
+    t.bind_unix(listener, "s").ok();
+    sys!(listen(listener, 5)).ok();
+    let client = t.socket(AF_UNIX, SOCK_STREAM);
+    t.connect_unix(client, "s").ok();
+    sys!(close(listener)).ok();
+    sys!(read(client, &mut [0_u8; 4], 4)).fails(ECONNRESET);
+    t.connect_unix(t.socket(AF_UNIX, SOCK_STREAM), "s").fails(ECONNREFUSED);
+}
+
+#[case(as_user)]
+fn connecting_needs_write_permission(t: &mut Guest) {
+    let listener = t.socket(AF_UNIX, SOCK_STREAM);
+    t.bind_unix(listener, "s").ok();
+    sys!(listen(listener, 5)).ok();
+    sys!(chmod(c"s", 0o555)).ok();
+    t.connect_unix(t.socket(AF_UNIX, SOCK_STREAM), "s").fails(EACCES);
+}
+
+#[case(as_root, as_user)]
+fn a_stream_is_not_a_datagram_socket(t: &mut Guest) {
+    let listener = t.socket(AF_UNIX, SOCK_STREAM);
+    t.bind_unix(listener, "s").ok();
+    sys!(listen(listener, 5)).ok();
+    t.connect_unix(t.socket(AF_UNIX, SOCK_DGRAM), "s").fails(EPROTOTYPE);
+    sys!(sendto(t.socket(AF_UNIX, SOCK_STREAM), b"x", 1, MSG_NOSIGNAL, 0, 0)).fails(ENOTCONN);
+    sys!(recvfrom(t.socket(AF_UNIX, SOCK_STREAM), &mut [0_u8], 1, 0, 0, 0)).fails(EINVAL);
+}
