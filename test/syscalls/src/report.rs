@@ -103,7 +103,10 @@ pub(crate) fn skip(reason: &str) -> ! {
 /// The panic hook of a case: reports the place and the message and ends this process.
 pub(crate) fn hook(info: &PanicHookInfo<'_>) {
     let place = info.location().map_or_else(String::new, |at| format!("{}:{}: ", at.file(), at.line()));
-    let message = info.payload_as_str().unwrap_or("a panic without a message");
+    let payload = info.payload();
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let message =
+        text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message");
     end(FAILED, &format!("{place}{message}"), EXIT_FAILED)
 }
 

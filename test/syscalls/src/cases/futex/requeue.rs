@@ -17,7 +17,9 @@ fn cmp_requeue_wakes_some_and_moves_the_rest(t: &mut Guest) {
     sys!(futex(a, FUTEX_CMP_REQUEUE | PRIVATE, 1, 2, b, 0)).is(3);
     sys!(futex(b, FUTEX_WAKE | PRIVATE, 9)).is(2);
     sys!(futex(a, FUTEX_WAKE | PRIVATE, 9)).is(1);
-    threads.into_iter().for_each(|thread| thread.join());
+    for thread in threads {
+        thread.join();
+    }
 }
 
 /// Linux: FUTEX_REQUEUE counts only the woken, FUTEX_CMP_REQUEUE the moved as well.

@@ -32,7 +32,9 @@ fn wake_wakes_as_many_as_asked_for(t: &mut Guest) {
     sys!(futex(WORD.as_ptr(), WAKE, 2)).is(2);
     sys!(futex(WORD.as_ptr(), WAKE, 10)).is(1);
     sys!(futex(WORD.as_ptr(), WAKE, 10)).is(0);
-    threads.into_iter().for_each(|thread| thread.join());
+    for thread in threads {
+        thread.join();
+    }
 }
 
 #[case(as_root, as_user)]

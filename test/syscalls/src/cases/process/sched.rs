@@ -47,7 +47,7 @@ fn realtime_is_not_for_users(t: &mut Guest) {
 fn affinity_tells_and_keeps_a_mask(t: &mut Guest) {
     let mut mask = [0_u64; 16];
     let bytes = sys!(sched_getaffinity(0, 128, &mut mask)).size();
-    check!(bytes % 8 == 0 && bytes > 0, "{bytes}");
+    check!(bytes.is_multiple_of(8) && bytes > 0, "{bytes}");
     check!(mask.iter().any(|word| *word != 0));
     let first = mask[0] & mask[0].wrapping_neg();
     let one = [first];

@@ -26,7 +26,9 @@ fn task_lists_every_thread(t: &mut Guest) {
     expect_eq!(names.len(), 2 + 4);
     expect_eq!(t.field("/proc/self/status", "Threads"), "4");
     threads.iter().for_each(|_| pipe.signal());
-    threads.into_iter().for_each(|thread| thread.join());
+    for thread in threads {
+        thread.join();
+    }
 }
 
 /// CLONE_CHILD_CLEARTID: the word is zeroed and a futex waiter woken when the thread has ended.

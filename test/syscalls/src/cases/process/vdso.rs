@@ -18,5 +18,6 @@ fn its_clocks_agree_with_the_calls(_t: &mut Guest) {
     let quick = deadline(CLOCK_REALTIME, 0);
     check!(quick.tv_sec - raw.tv_sec <= 5 && quick.tv_sec >= raw.tv_sec);
     let seconds = sys!(time(0)).ok();
-    check!(seconds >= raw.tv_sec && seconds - raw.tv_sec <= 5);
+    // time(2) reads a coarse clock, which may be a second behind at the change of seconds.
+    check!((seconds - raw.tv_sec).abs() <= 5, "{seconds} and {}", raw.tv_sec);
 }
