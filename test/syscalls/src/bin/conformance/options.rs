@@ -15,6 +15,7 @@ usage: conformance [OPTION]...
   --cases PATH      the suite's program (syscall-cases beside this program)
   --expected FILE   the list of expected failures (expected-failures.txt of the suite)
   --timeout SECONDS the limit of each case (10)
+  --limit SECONDS   the limit of all of one user's cases on one platform (1200)
   --silence SECONDS how long a sandbox may say nothing before it counts as hung (60)
 ";
 
@@ -28,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) expected: PathBuf,
     pub(crate) timeout: u32,
     pub(crate) silence: Duration,
+    pub(crate) limit: Duration,
 }
 
 impl Options {
@@ -44,6 +46,7 @@ impl Options {
             expected: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("expected-failures.txt"),
             timeout: 10,
             silence: Duration::from_secs(60),
+            limit: Duration::from_secs(1200),
         };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or(format!("{arg}: expected a value, found none"));
@@ -57,6 +60,7 @@ impl Options {
                 "--cases" => options.cases = value()?.into(),
                 "--expected" => options.expected = value()?.into(),
                 "--timeout" => options.timeout = number(&arg, &value()?)?,
+                "--limit" => options.limit = Duration::from_secs(number(&arg, &value()?)?.into()),
                 "--silence" => options.silence = Duration::from_secs(number(&arg, &value()?)?.into()),
                 _ => return Err(format!("expected an option (see --help), found {arg:?}")),
             }

@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::Instant;
 
 /// How a case ended.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,15 +33,24 @@ pub(crate) fn run(
 ) -> Result<Outcomes, String> {
     let mut outcomes = Outcomes::new();
     let mut after = String::new();
+    let deadline = Instant::now() + options.limit;
     loop {
-        let end = run_once(stage, user, platform, options, &after, &mut outcomes)?;
+        let end = run_once(stage, user, platform, options, &after, deadline, &mut outcomes)?;
         match end {
             End::Done => return Ok(outcomes),
+            // The comparison reports every case that has no outcome; this says why.
+            End::Broken { .. } if Instant::now() >= deadline => {
+                crate::print(&format!(
+                    "{}: not done after {} s\n",
+                    place(user, platform),
+                    options.limit.as_secs()
+                ));
+                return Ok(outcomes);
+            }
             End::Broken { running: Some(name), why } => {
                 outcomes.insert(name.clone(), Outcome::Failed(format!("{why} while it ran")));
                 after = name;
             }
-            // The comparison reports every case that has no outcome; this says why.
             End::Broken { running: None, why } => {
                 crate::print(&format!("{}: {why} before a case ran\n", place(user, platform)));
                 return Ok(outcomes);
@@ -61,13 +71,16 @@ fn run_once(
     platform: Option<&str>,
     options: &Options,
     after: &str,
+    deadline: Instant,
     outcomes: &mut Outcomes,
 ) -> Result<End, String> {
     let mut child = start(stage, user, platform, options, after)?;
     let lines = lines_of(&mut child);
     let mut running = None;
     let (done, silent) = loop {
-        let line = match lines.recv_timeout(options.silence) {
+        let line = match lines
+            .recv_timeout(options.silence.min(deadline.saturating_duration_since(Instant::now())))
+        {
             Ok(line) => line,
             Err(RecvTimeoutError::Disconnected) => break (false, false),
             Err(RecvTimeoutError::Timeout) => break (false, true),

@@ -6,6 +6,7 @@ mod exit;
 mod fork;
 mod group;
 mod limits;
+mod misc;
 mod pid_namespace;
 mod pidfd;
 mod prctl;

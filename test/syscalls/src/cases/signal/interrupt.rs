@@ -76,7 +76,7 @@ fn wait4_is_eintr_without_sa_restart(t: &mut Guest) {
 }
 
 #[case(as_root, as_user)]
-fn accept_and_recv_restart(t: &mut Guest) {
+fn recv_restarts_or_is_eintr(t: &mut Guest) {
     let (a, b) = t.socketpair(SOCK_STREAM);
     interrupted(t, 0, |_| (), || sys!(recvfrom(a, &mut [0_u8], 1, 0, 0, 0)).fails(EINTR));
     let after = |child: Child| {
@@ -117,7 +117,7 @@ fn epoll_wait_pause_and_nanosleep_are_eintr_always(t: &mut Guest) {
 }
 
 #[case(as_root, as_user)]
-fn flock_and_fcntl_locks_restart(t: &mut Guest) {
+fn flock_restarts(t: &mut Guest) {
     t.file("f", "");
     let fd = t.open("f", O_RDWR);
     sys!(flock(fd, LOCK_EX)).ok();
