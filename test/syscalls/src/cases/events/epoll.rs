@@ -228,3 +228,62 @@ fn epoll_pwait2_takes_nanoseconds(_t: &mut Guest) {
     let time = timespec { tv_sec: 0, tv_nsec: 1_000_000_000 };
     sys!(epoll_pwait2(epoll, &mut events, 1, &raw const time, 0, 8)).fails(EINVAL);
 }
+
+#[case(as_root, as_user)]
+fn eventfd_timerfd_signalfd_and_pidfd_can_be_watched(t: &mut Guest) {
+    let epoll = epoll();
+    let event = sys!(eventfd2(0, 0)).fd();
+    let timer = sys!(timerfd_create(CLOCK_MONOTONIC, 0)).fd();
+    t.block(&[SIGUSR1]);
+    let set = set_of(&[SIGUSR1]);
+    let signal = sys!(signalfd4(-1, &raw const set, 8, 0)).fd();
+    let child = t.sleeper();
+    let process = sys!(pidfd_open(child.pid, 0)).fd();
+    for (data, fd) in (0..).zip([event, timer, signal, process]) {
+        control(epoll, EPOLL_CTL_ADD, fd, IN, data).ok();
+    }
+    expect_eq!(wait(epoll, 0), []);
+    sys!(write(event, &1_u64.to_ne_bytes(), 8)).is(8);
+    expect_eq!(wait(epoll, -1), [(IN, 0)]);
+    t.recv(event, 8);
+    let spec = itimerspec { it_interval: msec(0), it_value: msec(1) };
+    sys!(timerfd_settime(timer, 0, &raw const spec, 0)).ok();
+    expect_eq!(wait(epoll, -1), [(IN, 1)]);
+    t.recv(timer, 8);
+    t.raise(SIGUSR1);
+    expect_eq!(wait(epoll, -1), [(IN, 2)]);
+    t.take(&[SIGUSR1]);
+    child.kill(SIGKILL);
+    let ready = wait(epoll, -1);
+    check!(ready.len() == 1 && ready[0].1 == 3 && ready[0].0 & IN != 0, "{ready:?}");
+    child.wait().killed(SIGKILL);
+}
+
+#[case(as_root, as_user)]
+fn one_event_wakes_one_of_several_edge_waiters(t: &mut Guest) {
+    let (epoll, pipe) = (epoll(), t.pipe());
+    control(epoll, EPOLL_CTL_ADD, pipe.r, IN | ET, 1).ok();
+    let woken = t.shared();
+    let children = [0, 1].map(|_| {
+        t.fork(|| {
+            expect_eq!(wait(epoll, -1).len(), 1);
+            woken[0].fetch_add(1, SeqCst);
+        })
+    });
+    for child in children {
+        t.until_asleep(child.pid);
+    }
+    pipe.signal();
+    t.until(|| woken[0].load(SeqCst) == 1);
+    pipe.signal();
+    for child in children {
+        child.done();
+    }
+}
+
+#[case(as_root, as_user)]
+fn a_timeout_lasts_at_least_its_time(_t: &mut Guest) {
+    let start = std::time::Instant::now();
+    expect_eq!(wait(epoll(), 20), []);
+    check!(start.elapsed().as_millis() >= 20);
+}

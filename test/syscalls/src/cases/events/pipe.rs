@@ -149,3 +149,66 @@ fn packet_mode_keeps_writes_apart(t: &mut Guest) {
     expect_eq!(t.recv(pipe.r, 3), b"fir");
     expect_eq!(t.recv(pipe.r, 64), b"second");
 }
+
+/// Up to PIPE_BUF bytes go in whole or not at all.
+#[case(as_root, as_user)]
+fn small_writes_are_whole_and_large_ones_may_be_cut(t: &mut Guest) {
+    let pipe = t.pipe2(O_NONBLOCK);
+    sys!(fcntl(pipe.w, F_SETPIPE_SZ, 2 * PAGE)).is(2 * PAGE);
+    t.send(pipe.w, vec![1; PAGE + 1]);
+    sys!(write(pipe.w, &vec![2_u8; PAGE], PAGE)).fails(EAGAIN);
+    expect_eq!(t.recv(pipe.r, 4 * PAGE).len(), PAGE + 1);
+    sys!(write(pipe.w, &vec![3_u8; 3 * PAGE], 3 * PAGE)).is(2 * PAGE);
+}
+
+#[case(as_root, as_user)]
+fn writers_of_small_pieces_do_not_mix(t: &mut Guest) {
+    let pipe = t.pipe();
+    let children: Vec<_> = (0..3_u8)
+        .map(|byte| {
+            t.fork(|| {
+                for _ in 0..100 {
+                    t.send(pipe.w, vec![byte; 300]);
+                }
+            })
+        })
+        .collect();
+    sys!(close(pipe.w)).ok();
+    let mut bytes = Vec::new();
+    loop {
+        let part = t.recv(pipe.r, 65536);
+        if part.is_empty() {
+            break;
+        }
+        bytes.extend(part);
+    }
+    children.into_iter().for_each(Child::done);
+    expect_eq!(bytes.len(), 3 * 100 * 300);
+    check!(bytes.chunks(300).all(|chunk| chunk.iter().all(|byte| *byte == chunk[0])));
+}
+
+#[case(as_root, as_user)]
+fn a_long_exchange_keeps_every_byte(t: &mut Guest) {
+    let (there, back) = (t.pipe(), t.pipe());
+    let child = t.fork(|| {
+        sys!(close(there.w)).ok();
+        loop {
+            let part = t.recv(there.r, 1000);
+            if part.is_empty() {
+                break;
+            }
+            t.send(back.w, part);
+        }
+    });
+    sys!(close(there.r)).ok();
+    for round in 0..200_u8 {
+        t.send(there.w, [round; 100]);
+        let mut got = Vec::new();
+        while got.len() < 100 {
+            got.extend(t.recv(back.r, 100 - got.len()));
+        }
+        expect_eq!(got, [round; 100]);
+    }
+    sys!(close(there.w)).ok();
+    child.done();
+}

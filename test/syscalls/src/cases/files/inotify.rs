@@ -121,3 +121,24 @@ fn oneshot_fires_once(t: &mut Guest) {
     t.write("f", "x").ok();
     expect_eq!(masks(t, fd), [(IN_MODIFY, String::new()), (IN_IGNORED, String::new())]);
 }
+
+#[case(as_root, as_user)]
+fn the_watched_file_itself_can_move_and_change(t: &mut Guest) {
+    t.file("f", "");
+    let fd = sys!(inotify_init1(IN_NONBLOCK)).fd();
+    sys!(inotify_add_watch(fd, c"f", IN_MOVE_SELF | IN_ATTRIB)).ok();
+    sys!(rename(c"f", c"g")).ok();
+    expect_eq!(masks(t, fd), [(IN_MOVE_SELF, String::new())]);
+    sys!(chmod(c"g", 0o600)).ok();
+    expect_eq!(masks(t, fd), [(IN_ATTRIB, String::new())]);
+}
+
+#[case(as_root, as_user)]
+fn reads_and_closes_are_told_apart_from_writes(t: &mut Guest) {
+    t.file("f", "text");
+    let fd = sys!(inotify_init1(IN_NONBLOCK)).fd();
+    sys!(inotify_add_watch(fd, c"f", IN_ACCESS | IN_CLOSE | IN_OPEN)).ok();
+    t.read("f").is("text");
+    let kinds: Vec<u32> = masks(t, fd).into_iter().map(|(mask, _)| mask).collect();
+    expect_eq!(kinds, [IN_OPEN, IN_ACCESS, IN_CLOSE_NOWRITE]);
+}

@@ -5,6 +5,7 @@ mod copy;
 mod descriptor;
 mod directory;
 mod inotify;
+mod legacy;
 mod link;
 mod lock;
 mod memfd;

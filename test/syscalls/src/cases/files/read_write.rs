@@ -149,3 +149,55 @@ fn fsync_family_takes_files_only(t: &mut Guest) {
     sys!(fsync(99)).fails(EBADF);
     sys!(fsync(t.open("f", O_PATH))).fails(EBADF);
 }
+
+#[case(as_root, as_user)]
+fn a_write_from_a_buffer_that_ends_at_a_bad_page_is_short(t: &mut Guest) {
+    let page = t.page_at_border();
+    page.put(PAGE - 10, b"0123456789");
+    t.file("f", "");
+    let fd = t.open("f", O_RDWR);
+    sys!(write(fd, page.address + PAGE - 10, 100)).is(10);
+    t.read("f").is("0123456789");
+    sys!(write(fd, page.address + PAGE, 100)).fails(EFAULT);
+    expect_eq!(t.stat("f").st_size, 10);
+}
+
+#[case(as_root, as_user)]
+fn a_vector_whose_second_part_is_bad_is_short(t: &mut Guest) {
+    t.file("f", "0123456789");
+    let fd = t.open("f", O_RDWR);
+    let good = [0_u8; 4];
+    let bad = iovec { iov_base: std::ptr::without_provenance_mut(8), iov_len: 4 };
+    sys!(readv(fd, &[iov(&good), bad], 2)).is(4);
+    expect_eq!(std::hint::black_box(&good), b"0123");
+    sys!(lseek(fd, 0, SEEK_CUR)).is(4);
+    sys!(readv(fd, &[bad, iov(&good)], 2)).fails(EFAULT);
+}
+
+#[case(as_root, as_user)]
+fn nothing_is_written_and_read_as_zero_bytes(t: &mut Guest) {
+    t.file("f", "x");
+    let fd = t.open("f", O_RDWR);
+    sys!(write(fd, 0, 0)).is(0);
+    sys!(read(fd, 0, 0)).is(0);
+    let pipe = t.pipe();
+    sys!(write(pipe.w, 0, 0)).is(0);
+    expect_eq!(t.poll(pipe.r, POLLIN, 0), 0);
+}
+
+#[case(as_root, as_user)]
+fn many_small_appends_by_two_processes_are_all_there(t: &mut Guest) {
+    t.file("f", "");
+    let write = |byte: u8| {
+        let fd = t.open("f", O_WRONLY | O_APPEND);
+        for _ in 0..200 {
+            t.send(fd, [byte; 7]);
+        }
+    };
+    let child = t.fork(|| write(b'a'));
+    write(b'b');
+    child.done();
+    let text = t.read("f").ok();
+    expect_eq!(text.len(), 2 * 200 * 7);
+    check!(text.as_bytes().chunks(7).all(|chunk| chunk.iter().all(|byte| *byte == chunk[0])));
+}

@@ -165,3 +165,70 @@ fn dev_zero_maps_as_zeroes(t: &mut Guest) {
     t.fork(|| shared.set(0, 4)).done();
     expect_eq!(shared.get(0), 4);
 }
+
+#[case(as_root, as_user)]
+fn low_addresses_and_populated_pages_on_demand(t: &mut Guest) {
+    let low = sys!(mmap(0, PAGE, RW, ANON | MAP_32BIT, -1, 0)).size();
+    check!(low < 1 << 31, "{low:#x}");
+    let map = t.map(8 * PAGE, RW, ANON | MAP_POPULATE);
+    let mut present = [0_u8; 8];
+    sys!(mincore(map.address, map.length, &mut present)).ok();
+    expect_eq!(present.map(|page| page & 1), [1; 8]);
+}
+
+/// What just-in-time compilers do where one mapping may not be both.
+#[case(as_root, as_user)]
+fn code_written_through_one_mapping_runs_through_another(t: &mut Guest) {
+    let fd = sys!(memfd_create(c"code", 0)).fd();
+    sys!(ftruncate(fd, PAGE)).ok();
+    let writer = t.map_file(fd, PAGE, RW, MAP_SHARED, 0);
+    let runner = t.map_file(fd, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, 0);
+    // mov eax, imm32; ret
+    for value in [3, 4] {
+        writer.put(0, &[0xb8, value, 0, 0, 0, 0xc3]);
+        // SAFETY: the mapping holds a function of this type.
+        let run = unsafe { std::mem::transmute::<usize, extern "C" fn() -> i32>(runner.address) };
+        expect_eq!(run(), i32::from(value));
+    }
+}
+
+#[case(as_root, as_user)]
+fn a_reservation_larger_than_memory_is_cheap(t: &mut Guest) {
+    let map = t.map(1 << 40, PROT_NONE, ANON | MAP_NORESERVE);
+    sys!(mprotect(map.address + (1 << 39), PAGE, RW)).ok();
+    map.set(1 << 39, 5);
+    expect_eq!(map.get(1 << 39), 5);
+    t.unmap(map.address, map.length).ok();
+}
+
+#[case(as_root, as_user)]
+fn many_mappings_with_different_rights(t: &mut Guest) {
+    let map = t.pages(400);
+    for page in (0..400).step_by(2) {
+        sys!(mprotect(map.page(page), PAGE, PROT_READ)).ok();
+    }
+    for page in (1..400).step_by(2) {
+        map.set(page * PAGE, 1);
+    }
+    t.fork(|| check!((1..400).step_by(2).all(|page| map.get(page * PAGE) == 1))).done();
+    t.faults(SIGSEGV, SEGV_ACCERR, || map.set(200 * PAGE, 1));
+    sys!(mprotect(map.address, map.length, RW)).ok();
+    map.set(200 * PAGE, 1);
+}
+
+#[case(as_root, as_user)]
+fn copy_on_write_holds_through_generations(t: &mut Guest) {
+    let map = t.pages(16);
+    (0..16).for_each(|page| map.set(page * PAGE, 1));
+    t.fork(|| {
+        (0..8).for_each(|page| map.set(page * PAGE, 2));
+        t.fork(|| {
+            (0..4).for_each(|page| map.set(page * PAGE, 3));
+            expect_eq!((map.get(0), map.get(5 * PAGE), map.get(9 * PAGE)), (3, 2, 1));
+        })
+        .done();
+        expect_eq!((map.get(0), map.get(5 * PAGE), map.get(9 * PAGE)), (2, 2, 1));
+    })
+    .done();
+    check!((0..16).all(|page| map.get(page * PAGE) == 1));
+}

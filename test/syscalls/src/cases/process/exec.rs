@@ -259,3 +259,52 @@ fn no_new_privs_disarms_set_user_id(t: &mut Guest) {
     let ids: Vec<_> = output.split_whitespace().skip(4).collect();
     expect_eq!(ids, ["0", "0", "0", "0", "0"]);
 }
+
+#[case(as_root, as_user)]
+fn proc_self_exe_can_be_executed(t: &mut Guest) {
+    let argv = [c"helper:exit".as_ptr(), c"9".as_ptr(), std::ptr::null()];
+    t.fork_exit(|| sys!(execve(c"/proc/self/exe", &argv, 0)).fd()).wait().exited(9);
+}
+
+#[case(as_root, as_user)]
+fn an_executed_file_may_be_removed_and_replaced(t: &mut Guest) {
+    program(t, "p");
+    let ready = t.pipe();
+    let child = t.fork(|| {
+        sys!(dup2(ready.w, 1)).ok();
+        let argv = [c"helper:pause".as_ptr(), std::ptr::null()];
+        sys!(execve(c"p", &argv, 0)).ok();
+    });
+    expect_eq!(t.recv(ready.r, 16), b"ready\n");
+    sys!(unlink(c"p")).ok();
+    let link = std::fs::read_link(format!("/proc/{}/exe", child.pid)).unwrap();
+    expect_eq!(link.to_string_lossy(), format!("{}/p (deleted)", t.directory()));
+    t.file("p", "another");
+    child.kill(SIGKILL);
+    child.wait().killed(SIGKILL);
+}
+
+#[case(as_user)]
+fn a_program_without_read_permission_runs_undumpable(t: &mut Guest) {
+    program(t, "p");
+    sys!(chmod(c"p", 0o111)).ok();
+    let argv = [c"helper:exit".as_ptr(), c"2".as_ptr(), std::ptr::null()];
+    t.fork_exit(|| sys!(execve(c"p", &argv, 0)).fd()).wait().exited(2);
+    sys!(chmod(c"p", 0o666)).ok();
+    sys!(execve(c"p", &argv, 0)).fails(EACCES);
+}
+
+/// A program with an empty argument list gets one empty argument (since Linux 5.18).
+#[case(as_root, as_user)]
+fn an_empty_argument_list_becomes_one_empty_string(t: &mut Guest) {
+    let text = "#!helper:args\n";
+    program(t, "helper:args");
+    script(t, "s", text);
+    let out = t.pipe();
+    t.fork(|| {
+        sys!(dup2(out.w, 1)).ok();
+        sys!(execve(c"s", 0, 0)).ok();
+    })
+    .done();
+    expect_eq!(String::from_utf8(t.recv(out.r, 64)).unwrap(), "s\n");
+}

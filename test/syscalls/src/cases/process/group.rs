@@ -94,3 +94,20 @@ fn a_newly_orphaned_stopped_group_is_hung_up(t: &mut Guest) {
     let pid = i32::from_ne_bytes(t.recv(told.r, 4).try_into().unwrap());
     Child { pid }.wait().killed(SIGHUP);
 }
+
+#[case(as_root, as_user)]
+fn kill_zero_is_for_the_own_group(t: &mut Guest) {
+    t.fork(|| {
+        sys!(setpgid(0, 0)).ok();
+        let inside = t.sleeper();
+        let outside = t.sleeper();
+        sys!(setpgid(outside.pid, outside.pid)).ok();
+        t.ignore(SIGTERM);
+        sys!(kill(0, SIGTERM)).ok();
+        inside.wait().killed(SIGTERM);
+        sys!(wait4(outside.pid, 0, WNOHANG, 0)).is(0);
+        outside.kill(SIGKILL);
+        outside.wait().killed(SIGKILL);
+    })
+    .done();
+}

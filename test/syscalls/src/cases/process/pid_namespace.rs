@@ -166,3 +166,45 @@ fn the_host_name_is_set_by_root_only(_t: &mut Guest) {
     sys!(sethostname(c"x", 1)).fails(EPERM);
     sys!(setdomainname(c"x", 1)).fails(EPERM);
 }
+
+#[case(as_root)]
+fn kill_minus_one_is_for_all_others_inside(t: &mut Guest) {
+    t.clone(CLONE_NEWPID, || {
+        let children = [0; 3].map(|_| t.sleeper());
+        let killer = t.fork(|| sys!(kill(-1, SIGTERM)).is(0));
+        killer.done();
+        for child in children {
+            child.wait().killed(SIGTERM);
+        }
+    })
+    .done();
+}
+
+#[case(as_root)]
+fn setns_joins_the_namespace_of_another_process(t: &mut Guest) {
+    let (ready, go) = (t.pipe(), t.pipe());
+    let child = t.clone(CLONE_NEWPID | CLONE_NEWUTS, || {
+        sys!(sethostname(c"other", 5)).ok();
+        ready.signal();
+        go.wait();
+    });
+    ready.wait();
+    t.fork(|| {
+        let path = |name: &str| format!("/proc/{}/ns/{name}", child.pid);
+        let uts = t.open(&path("uts"), O_RDONLY);
+        sys!(setns(uts, CLONE_NEWPID)).fails(EINVAL);
+        sys!(setns(uts, CLONE_NEWUTS)).ok();
+        let mut name: utsname = zeroed();
+        sys!(uname(&raw mut name)).ok();
+        expect_eq!(name.nodename[..6].iter().map(|c| *c as u8).collect::<Vec<_>>(), b"other\0");
+        sys!(setns(t.open(&path("pid"), O_RDONLY), 0)).ok();
+        t.fork(|| sys!(getpid()).is(2)).done();
+        let by_pidfd = sys!(pidfd_open(child.pid, 0)).fd();
+        sys!(setns(by_pidfd, CLONE_NEWUTS | CLONE_NEWPID)).ok();
+    })
+    .done();
+    sys!(setns(99, 0)).fails(EBADF);
+    sys!(setns(ready.r, 0)).fails(EINVAL);
+    go.signal();
+    child.done();
+}

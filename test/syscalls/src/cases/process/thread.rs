@@ -162,3 +162,76 @@ fn the_gs_base_is_kept(t: &mut Guest) {
     sys!(arch_prctl(ARCH_SET_GS, usize::MAX >> 1)).fails(EPERM);
     sys!(arch_prctl(0x9999, 0)).fails(EINVAL);
 }
+
+#[case(as_root, as_user)]
+fn fifty_threads_add_up_under_a_lock(_t: &mut Guest) {
+    let sum = std::sync::Mutex::new(0_u32);
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    *sum.lock().unwrap() += 1;
+                }
+            });
+        }
+    });
+    expect_eq!(*sum.lock().unwrap(), 5000);
+}
+
+#[case(as_root, as_user)]
+fn threads_hand_messages_back_and_forth(_t: &mut Guest) {
+    let (to, from_main) = std::sync::mpsc::channel::<u32>();
+    let (back, from_thread) = std::sync::mpsc::channel::<u32>();
+    let thread = std::thread::spawn(move || {
+        for value in from_main {
+            back.send(value + 1).unwrap();
+        }
+    });
+    let mut value = 0;
+    for _ in 0..500 {
+        to.send(value).unwrap();
+        value = from_thread.recv().unwrap();
+    }
+    drop(to);
+    thread.join().unwrap();
+    expect_eq!(value, 500);
+}
+
+#[case(as_root, as_user)]
+fn threads_share_descriptors_and_directory(t: &mut Guest) {
+    t.dir("d");
+    let inode = t.stat("d").st_ino;
+    t.thread(|| {
+        sys!(dup2(0, 66)).ok();
+        sys!(chdir(c"d")).ok();
+    })
+    .join();
+    sys!(fcntl(66, F_GETFD, 0)).is(0);
+    expect_eq!(t.stat(".").st_ino, inode);
+    t.thread(|| sys!(close(66)).is(0)).join();
+    sys!(fcntl(66, F_GETFD, 0)).fails(EBADF);
+}
+
+#[case(as_root, as_user)]
+fn a_thread_that_forks_leaves_the_others_behind(t: &mut Guest) {
+    let never = t.pipe();
+    let other = t.thread(move || never.wait());
+    let child = t.fork(|| {
+        expect_eq!(t.names("/proc/self/task").len(), 3);
+        sys!(gettid()).is(sys!(getpid()).ok());
+    });
+    child.done();
+    never.signal();
+    other.join();
+}
+
+#[case(as_root, as_user)]
+fn a_fatal_signal_ends_every_thread(t: &mut Guest) {
+    let never = t.pipe();
+    let child = t.fork(|| {
+        t.thread(move || never.wait());
+        t.thread(move || touch(8));
+        never.wait();
+    });
+    child.wait().killed(SIGSEGV);
+}

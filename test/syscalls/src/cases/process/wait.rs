@@ -115,3 +115,58 @@ fn rusage_of_the_child_is_returned_and_added_up(t: &mut Guest) {
     check!(time(&usage) > 0, "{} µs", time(&usage));
     check!(time(&t.rusage(RUSAGE_CHILDREN)) > 0);
 }
+
+#[case(as_root, as_user)]
+fn waitid_tells_stops_and_continuations(t: &mut Guest) {
+    let child = t.sleeper();
+    let mut info: siginfo_t = zeroed();
+    child.kill(SIGSTOP);
+    sys!(waitid(P_PID, child.pid, &raw mut info, WSTOPPED | WNOWAIT, 0)).is(0);
+    sys!(waitid(P_PID, child.pid, &raw mut info, WSTOPPED, 0)).is(0);
+    let seen = SigInfo(info);
+    expect_eq!((seen.code(), seen.status(), seen.pid()), (CLD_STOPPED, SIGSTOP, child.pid));
+    info.si_signo = 0;
+    sys!(waitid(P_PID, child.pid, &raw mut info, WSTOPPED | WNOHANG, 0)).is(0);
+    expect_eq!(info.si_signo, 0);
+    child.kill(SIGCONT);
+    sys!(waitid(P_PID, child.pid, &raw mut info, WCONTINUED, 0)).is(0);
+    expect_eq!((info.si_code, SigInfo(info).status()), (CLD_CONTINUED, SIGCONT));
+    child.kill(SIGKILL);
+    sys!(waitid(P_PGID, 0, &raw mut info, WEXITED, 0)).is(0);
+    expect_eq!((info.si_code, SigInfo(info).status()), (CLD_KILLED, SIGKILL));
+}
+
+#[case(as_root, as_user)]
+fn many_children_are_each_waited_for_once(t: &mut Guest) {
+    let children: Vec<Child> = (0..60).map(|code| t.fork_exit(move || code)).collect();
+    let mut seen: Vec<i32> = Vec::new();
+    for _ in &children {
+        let mut status = 0_i32;
+        let pid = sys!(wait4(-1, &raw mut status, 0, 0)).fd();
+        let index = children.iter().position(|child| child.pid == pid).unwrap();
+        Status(status).exited(index as i32);
+        seen.push(pid);
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    expect_eq!(seen.len(), 60);
+    sys!(wait4(-1, 0, 0, 0)).fails(ECHILD);
+}
+
+#[case(as_root, as_user)]
+fn a_waiting_parent_wakes_for_whichever_child_ends(t: &mut Guest) {
+    let go = t.pipe();
+    let (slow, quick) = (
+        t.sleeper(),
+        t.fork_exit(|| {
+            go.wait();
+            5
+        }),
+    );
+    go.signal();
+    let mut status = 0_i32;
+    sys!(wait4(-1, &raw mut status, 0, 0)).is(quick.pid);
+    Status(status).exited(5);
+    slow.kill(SIGKILL);
+    slow.wait().killed(SIGKILL);
+}

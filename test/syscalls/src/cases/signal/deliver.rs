@@ -135,3 +135,61 @@ fn kill_of_another_users_process_is_eperm(t: &mut Guest) {
     sys!(kill(1, 0)).fails(EPERM);
     sys!(kill(1, SIGTERM)).fails(EPERM);
 }
+
+#[case(as_root, as_user)]
+fn several_pending_signals_are_taken_lowest_first(t: &mut Guest) {
+    let signals = [SIGTERM, SIGUSR2, SIGUSR1, SIGHUP];
+    for signal in signals {
+        t.catch(signal, 0);
+    }
+    t.block(&signals);
+    for signal in signals {
+        t.raise(signal);
+    }
+    let order: Vec<i32> = (0..4).map(|_| t.take(&signals).signo()).collect();
+    expect_eq!(order, [SIGHUP, SIGUSR1, SIGUSR2, SIGTERM]);
+    t.unblock(&signals);
+    expect_eq!(t.caught(), []);
+}
+
+#[case(as_root, as_user)]
+fn a_signal_to_another_process_runs_its_handler_once(t: &mut Guest) {
+    let (ready, seen) = (t.pipe(), t.shared());
+    let child = t.fork(|| {
+        t.catch(SIGUSR1, 0);
+        ready.signal();
+        while t.caught().len() < 20 {
+            seen[0].store(t.caught().len() as u32, SeqCst);
+        }
+        seen[0].store(20, SeqCst);
+    });
+    ready.wait();
+    for sent in 1..=20 {
+        child.kill(SIGUSR1);
+        t.until(|| seen[0].load(SeqCst) == sent);
+    }
+    child.done();
+}
+
+#[case(as_root, as_user)]
+fn a_handler_may_send_the_program_elsewhere(t: &mut Guest) {
+    extern "C" fn handler(_: i32, _: *mut siginfo_t, context: *mut c_void) {
+        // SAFETY: the kernel's context; rbx holds the address to go on at.
+        unsafe {
+            let registers = &mut (*context.cast::<ucontext_t>()).uc_mcontext.gregs;
+            registers[REG_RIP as usize] = registers[REG_RBX as usize];
+        }
+    }
+    t.handle(SIGSEGV, handler, 0);
+    for _ in 0..3 {
+        let reached: u64;
+        // SAFETY: the load faults; the handler goes on at label 3.
+        unsafe {
+            std::arch::asm!(
+                "push rbx", "lea rbx, [rip + 3f]", "xor eax, eax", "mov rax, [8]", "mov eax, 1", "jmp 4f",
+                "3:", "mov eax, 2", "4:", "pop rbx", out("rax") reached,
+            );
+        }
+        expect_eq!(reached, 2);
+    }
+}

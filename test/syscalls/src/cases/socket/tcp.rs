@@ -174,3 +174,114 @@ fn urgent_data_is_out_of_band(t: &mut Guest) {
     sys!(recvfrom(server, &mut bytes, 8, 0, 0, 0)).is(2);
     expect_eq!(&bytes[..2], b"cd");
 }
+
+#[case(as_root, as_user)]
+fn listening_without_a_bind_takes_a_free_port(t: &mut Guest) {
+    let listener = t.socket(AF_INET, SOCK_STREAM);
+    sys!(listen(listener, 1)).ok();
+    let port = t.port(listener);
+    check!(port != 0);
+    t.connect(t.socket(AF_INET, SOCK_STREAM), &inet(port)).ok();
+    sys!(accept(listener, 0, 0)).ok();
+}
+
+#[case(as_root, as_user)]
+fn sendfile_and_splice_go_through_a_connection(t: &mut Guest) {
+    let (client, server) = t.tcp_pair();
+    t.file("in", vec![5; 20_000]);
+    let file = t.open("in", O_RDONLY);
+    let mut sent = 0;
+    while sent < 20_000 {
+        sent += sys!(sendfile(client, file, 0, 20_000 - sent)).size();
+    }
+    let mut got = Vec::new();
+    while got.len() < 20_000 {
+        got.extend(t.recv(server, 20_000));
+    }
+    check!(got.len() == 20_000 && got.iter().all(|byte| *byte == 5));
+    let pipe = t.pipe();
+    t.send(client, "spliced");
+    sys!(splice(server, 0, pipe.w, 0, 100, 0)).is(7);
+    expect_eq!(t.recv(pipe.r, 16), b"spliced");
+}
+
+#[case(as_root, as_user)]
+fn tcp_info_tells_the_state(t: &mut Guest) {
+    const ESTABLISHED: u8 = 1;
+    const LISTEN: u8 = 10;
+    let state = |fd: i32| {
+        let (mut info, mut length) = ([0_u8; 256], 256_u32);
+        sys!(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &mut info, &raw mut length)).ok();
+        check!(length >= 104, "{length}");
+        info[0]
+    };
+    let (client, _server) = t.tcp_pair();
+    expect_eq!((state(client), state(t.tcp_listener().0)), (ESTABLISHED, LISTEN));
+}
+
+#[case(as_root, as_user)]
+fn a_child_serves_many_connections_in_turn(t: &mut Guest) {
+    let (listener, port) = t.tcp_listener();
+    let child = t.fork(|| {
+        for _ in 0..20 {
+            let server = sys!(accept(listener, 0, 0)).fd();
+            let text = t.recv(server, 64);
+            t.send(server, [b"echo ".as_slice(), &text].concat());
+            sys!(close(server)).ok();
+        }
+    });
+    for round in 0..20 {
+        let client = t.socket(AF_INET, SOCK_STREAM);
+        t.connect(client, &inet(port)).ok();
+        t.send(client, round.to_string());
+        expect_eq!(String::from_utf8_lossy(&t.recv(client, 64)), format!("echo {round}"));
+        expect_eq!(t.recv(client, 64), b"");
+        sys!(close(client)).ok();
+    }
+    child.done();
+}
+
+#[case(as_root, as_user)]
+fn peek_and_fionread_see_what_waits(t: &mut Guest) {
+    let (client, server) = t.tcp_pair();
+    t.send(client, "12345");
+    t.poll(server, POLLIN, -1);
+    let (mut bytes, mut count) = ([0_u8; 8], 0_i32);
+    sys!(recvfrom(server, &mut bytes, 8, MSG_PEEK, 0, 0)).is(5);
+    sys!(ioctl(server, FIONREAD, &raw mut count)).ok();
+    expect_eq!(count, 5);
+    // TCP drops what MSG_TRUNC asks for without copying it.
+    sys!(recvfrom(server, 8, 5, MSG_TRUNC, 0, 0)).is(5);
+    sys!(recvfrom(server, &mut bytes, 8, MSG_DONTWAIT, 0, 0)).fails(EAGAIN);
+}
+
+#[case(as_root, as_user)]
+fn a_blocked_read_ends_when_the_socket_is_shut_down(t: &mut Guest) {
+    let (client, _server) = t.tcp_pair();
+    let reader = t.thread(move || sys!(read(client, &mut [0_u8], 1)).is(0));
+    t.until_asleep(reader.tid);
+    sys!(shutdown(client, SHUT_RDWR)).ok();
+    reader.join();
+    let (listener, _) = t.tcp_listener();
+    let acceptor = t.thread(move || sys!(accept(listener, 0, 0)).fails(EINVAL));
+    t.until_asleep(acceptor.tid);
+    sys!(shutdown(listener, SHUT_RD)).ok();
+    acceptor.join();
+}
+
+#[case(as_root, as_user)]
+fn edge_triggered_epoll_tells_each_arrival(t: &mut Guest) {
+    let (client, server) = t.tcp_pair();
+    let epoll = sys!(epoll_create1(0)).fd();
+    let mut event = epoll_event { events: (EPOLLIN | EPOLLET | EPOLLRDHUP) as u32, u64: 9 };
+    sys!(epoll_ctl(epoll, EPOLL_CTL_ADD, server, &raw mut event)).ok();
+    for _ in 0..3 {
+        t.send(client, "x");
+        sys!(epoll_wait(epoll, &raw mut event, 1, -1)).is(1);
+        expect_eq!({ event.events }, EPOLLIN as u32);
+        sys!(epoll_wait(epoll, &raw mut event, 1, 0)).is(0);
+    }
+    sys!(shutdown(client, SHUT_WR)).ok();
+    sys!(epoll_wait(epoll, &raw mut event, 1, -1)).is(1);
+    expect_eq!({ event.events } & EPOLLRDHUP as u32, EPOLLRDHUP as u32);
+}

@@ -92,3 +92,50 @@ fn listen_and_accept_are_not_for_datagrams(t: &mut Guest) {
     sys!(accept(a, 0, 0)).fails(EOPNOTSUPP);
     sys!(sendto(a, b"x", 1, 0, 0, 0)).fails(EDESTADDRREQ);
 }
+
+#[case(as_root, as_user)]
+fn connecting_chooses_the_own_address(t: &mut Guest) {
+    let (_peer, port) = bound(t);
+    let fd = t.socket(AF_INET, SOCK_DGRAM);
+    t.connect(fd, &inet(port)).ok();
+    let (mut address, mut length) = (inet(0), 16_u32);
+    address.sin_addr.s_addr = 0;
+    sys!(getsockname(fd, &raw mut address, &raw mut length)).ok();
+    expect_eq!(address.sin_addr.s_addr, inet(0).sin_addr.s_addr);
+    check!(address.sin_port != 0);
+}
+
+#[case(as_root, as_user)]
+fn an_overfull_receiver_drops(t: &mut Guest) {
+    let ((a, _), (b, b_port)) = (bound(t), bound(t));
+    t.set_option(b, SOL_SOCKET, SO_RCVBUF, 4096).ok();
+    t.connect(a, &inet(b_port)).ok();
+    for _ in 0..200 {
+        t.send(a, [7; 1000]);
+    }
+    let mut got = 0;
+    while sys!(recvfrom(b, &mut [0_u8; 2000], 2000, MSG_DONTWAIT, 0, 0)).errno() == 0 {
+        got += 1;
+    }
+    check!(got > 0 && got < 200, "{got}");
+}
+
+#[case(as_root, as_user)]
+fn pktinfo_tells_the_destination(t: &mut Guest) {
+    let ((a, _), (b, b_port)) = (bound(t), bound(t));
+    t.set_option(b, IPPROTO_IP, IP_PKTINFO, 1).ok();
+    t.connect(a, &inet(b_port)).ok();
+    t.send(a, "x");
+    let (data, mut control) = ([0_u8; 8], [0_u32; 16]);
+    let mut part = iov(&data);
+    let mut message: msghdr = zeroed();
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = 64;
+    sys!(recvmsg(b, &raw mut message, 0)).is(1);
+    // Header: length (two words), level, type; then interface, local address, destination.
+    let control = std::hint::black_box(control);
+    expect_eq!((control[2], control[3]), (IPPROTO_IP as u32, IP_PKTINFO as u32));
+    expect_eq!(control[6].to_ne_bytes(), [127, 0, 0, 1]);
+}

@@ -182,3 +182,75 @@ fn a_stream_is_not_a_datagram_socket(t: &mut Guest) {
     sys!(sendto(t.socket(AF_UNIX, SOCK_STREAM), b"x", 1, MSG_NOSIGNAL, 0, 0)).fails(ENOTCONN);
     sys!(recvfrom(t.socket(AF_UNIX, SOCK_STREAM), &mut [0_u8], 1, 0, 0, 0)).fails(EINVAL);
 }
+
+/// Linux: unix_autobind. An address of the family alone asks for an abstract name of five hexadecimal digits.
+#[case(as_root, as_user)]
+fn autobind_makes_an_abstract_name(t: &mut Guest) {
+    let fd = t.socket(AF_UNIX, SOCK_STREAM);
+    let family = AF_UNIX as u16;
+    sys!(bind(fd, &raw const family, 2)).ok();
+    let (mut address, mut length) = (unix("").0, size_of::<sockaddr_un>() as u32);
+    sys!(getsockname(fd, &raw mut address, &raw mut length)).ok();
+    expect_eq!(length, 2 + 6);
+    expect_eq!(address.sun_path[0], 0);
+    check!(address.sun_path[1..6].iter().all(|c| (*c as u8).is_ascii_hexdigit()));
+}
+
+#[case(as_root, as_user)]
+fn a_bound_name_stays_after_the_socket(t: &mut Guest) {
+    let fd = t.socket(AF_UNIX, SOCK_STREAM);
+    t.bind_unix(fd, "s").ok();
+    t.bind_unix(fd, "other").fails(EINVAL);
+    sys!(close(fd)).ok();
+    check!(t.exists("s"));
+    t.try_open("s", O_RDONLY).fails(ENXIO);
+    t.bind_unix(t.socket(AF_UNIX, SOCK_STREAM), "s").fails(EADDRINUSE);
+    sys!(unlink(c"s")).ok();
+    t.bind_unix(t.socket(AF_UNIX, SOCK_STREAM), "s").ok();
+    t.bind_unix(t.socket(AF_UNIX, SOCK_STREAM), "none/s").fails(ENOENT);
+}
+
+#[case(as_root, as_user)]
+fn the_listeners_credentials_are_seen_by_the_client(t: &mut Guest) {
+    let listener = t.socket(AF_UNIX, SOCK_STREAM);
+    t.bind_unix(listener, "s").ok();
+    sys!(listen(listener, 5)).ok();
+    let parent = sys!(getpid()).ok();
+    t.fork(|| {
+        let client = t.socket(AF_UNIX, SOCK_STREAM);
+        t.connect_unix(client, "s").ok();
+        let (mut cred, mut length) = ([0_u32; 3], 12_u32);
+        sys!(getsockopt(client, SOL_SOCKET, SO_PEERCRED, &mut cred, &raw mut length)).ok();
+        expect_eq!(i64::from(cred[0]), parent);
+    })
+    .done();
+    let server = sys!(accept(listener, 0, 0)).fd();
+    let (mut cred, mut length) = ([0_u32; 3], 12_u32);
+    sys!(getsockopt(server, SOL_SOCKET, SO_PEERCRED, &mut cred, &raw mut length)).ok();
+    check!(i64::from(cred[0]) != parent && cred[1] == t.uid());
+}
+
+#[case(as_root, as_user)]
+fn a_large_transfer_arrives_whole(t: &mut Guest) {
+    let (a, b) = t.socketpair(SOCK_STREAM);
+    let length = 1 << 20;
+    let child = t.fork(|| {
+        let bytes: Vec<u8> = (0..length).map(|n| (n % 253) as u8).collect();
+        let mut sent = 0;
+        while sent < length {
+            sent += sys!(write(a, bytes[sent..].as_ptr(), length - sent)).size();
+        }
+    });
+    sys!(close(a)).ok();
+    let mut got = 0;
+    loop {
+        let part = t.recv(b, 50_000);
+        if part.is_empty() {
+            break;
+        }
+        check!(part.iter().enumerate().all(|(n, byte)| *byte == ((got + n) % 253) as u8));
+        got += part.len();
+    }
+    expect_eq!(got, length);
+    child.done();
+}
