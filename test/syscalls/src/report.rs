@@ -4,12 +4,15 @@
 //! counts: when a child of a case fails, what its parent then sees is a consequence.
 
 use std::cell::UnsafeCell;
-use std::panic::PanicHookInfo;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::SeqCst};
+use std::panic::{Location, PanicHookInfo};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::{ptr, slice};
 
 /// The longest message that is kept, in bytes.
 const CAPACITY: usize = 3 * 1024;
+
+/// How many calls that are under way are kept, for all processes of a case together.
+const CALLS: usize = 16;
 
 /// Nothing reported yet.
 pub(crate) const NONE: u32 = 0;
@@ -30,6 +33,9 @@ pub(crate) struct Report {
     state: AtomicU32,
     length: AtomicU32,
     text: UnsafeCell<[u8; CAPACITY]>,
+    /// The places of the calls that have begun and not come back, as addresses of `Location`s. All processes of a case
+    /// are forks of one program, so an address means the same in each of them.
+    calls: [AtomicUsize; CALLS],
 }
 
 /// The report of the case that this process runs. Set once by each worker of the suite, before it forks a case.
@@ -59,6 +65,18 @@ impl Report {
     pub(crate) fn reset(&self) {
         self.state.store(NONE, SeqCst);
         self.length.store(0, SeqCst);
+        self.calls.iter().for_each(|call| call.store(0, SeqCst));
+    }
+
+    /// The places of the calls that are under way, for a case that does not end.
+    pub(crate) fn calls(&self) -> String {
+        let calls = self.calls.iter().map(|call| call.load(SeqCst)).filter(|address| *address != 0);
+        let places = calls.map(|address| {
+            // SAFETY: `begin` stored the address of a static location of this program.
+            let place = unsafe { &*ptr::with_exposed_provenance::<Location<'static>>(address) };
+            format!("{}:{}", place.file(), place.line())
+        });
+        places.collect::<Vec<_>>().join(", ")
     }
 
     /// One of `NONE`, `FAILED`, `SKIPPED`, `PASSED`.
@@ -90,6 +108,25 @@ impl Report {
     }
 }
 
+/// Notes that the call at `place` begins; gives what `end_call` takes.
+pub(crate) fn begin_call(place: &'static Location<'static>) -> Option<usize> {
+    let address = ptr::from_ref(place).expose_provenance();
+    current()?.calls.iter().position(|call| call.compare_exchange(0, address, SeqCst, SeqCst).is_ok())
+}
+
+/// Notes that a call has come back.
+pub(crate) fn end_call(index: Option<usize>) {
+    if let (Some(report), Some(index)) = (current(), index) {
+        report.calls[index].store(0, SeqCst);
+    }
+}
+
+/// The report of this process's case.
+fn current() -> Option<&'static Report> {
+    // SAFETY: null or set by `Report::install`, whose mapping stays.
+    unsafe { REPORT.load(SeqCst).as_ref() }
+}
+
 /// Reports the end of the case's function and ends this process.
 pub(crate) fn pass() -> ! {
     end(PASSED, "", 0)
@@ -111,10 +148,8 @@ pub(crate) fn hook(info: &PanicHookInfo<'_>) {
 }
 
 fn end(state: u32, text: &str, status: i32) -> ! {
-    let report = REPORT.load(SeqCst);
-    if !report.is_null() {
-        // SAFETY: set by `Report::install`, never unmapped.
-        unsafe { &*report }.set(state, text);
+    if let Some(report) = current() {
+        report.set(state, text);
     }
     // SAFETY: ends the process without running what its parent registered with atexit.
     unsafe { libc::_exit(status) }

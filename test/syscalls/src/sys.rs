@@ -1,7 +1,9 @@
 //! One raw system call and what came of it.
 
+use crate::report;
 use std::arch::asm;
 use std::ffi::{CStr, CString};
+use std::panic::Location;
 
 /// What can stand as an argument of `sys!`: integers, pointers, C strings, slices and arrays (their address).
 pub trait Arg {
@@ -79,8 +81,13 @@ impl<T> Arg for &mut Vec<T> {
 /// Safe to name although any call can be made by it: a case is a process of its own, and the worst a wrong argument can
 /// do is to end that process.
 #[inline(never)]
+#[track_caller]
 pub fn invoke(text: &'static str, number: i64, args: &[usize]) -> Ret {
     let at = |index: usize| args.get(index).copied().unwrap_or(0);
+    // A call that does not come back is none to be waited for.
+    let leaves =
+        [libc::SYS_exit, libc::SYS_exit_group, libc::SYS_execve, libc::SYS_execveat].contains(&number);
+    let call = if leaves { None } else { report::begin_call(Location::caller()) };
     let value: isize;
     // SAFETY: the arguments are the case's own; it passes buffers that live until the call is back.
     unsafe {
@@ -91,6 +98,7 @@ pub fn invoke(text: &'static str, number: i64, args: &[usize]) -> Ret {
             lateout("rcx") _, lateout("r11") _,
         );
     }
+    report::end_call(call);
     Ret { text, value }
 }
 
@@ -155,7 +163,7 @@ impl Ret {
     /// Ends the case as skipped if it failed with `errno`: the machine does not offer what the case needs.
     pub fn or_skip(self, errno: i32, reason: &str) -> Self {
         if self.errno() == errno {
-            crate::report::skip(&format!("{reason} ({}: {})", self.text, self.seen()));
+            report::skip(&format!("{reason} ({}: {})", self.text, self.seen()));
         }
         self
     }

@@ -162,11 +162,15 @@ impl Suite {
                 kill(-pid);
                 kill(pid);
             } else if start.elapsed() > self.timeout {
+                let calls = self.report.calls();
                 kill(-pid);
                 kill(pid);
                 // SAFETY: waits for the child just killed.
                 unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
-                return Err(format!("not done after {} s", self.timeout.as_secs()));
+                return Err(format!(
+                    "not done after {} s, calls under way: [{calls}]",
+                    self.timeout.as_secs()
+                ));
             }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(5));

@@ -3,6 +3,7 @@
 use crate::prelude::*;
 use libc::*;
 
+#[track_caller]
 fn resuid() -> [u32; 3] {
     let mut ids = [0_u32; 3];
     let at = ids.as_mut_ptr();
@@ -10,6 +11,7 @@ fn resuid() -> [u32; 3] {
     ids
 }
 
+#[track_caller]
 fn resgid() -> [u32; 3] {
     let mut ids = [0_u32; 3];
     let at = ids.as_mut_ptr();

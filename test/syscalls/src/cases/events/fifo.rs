@@ -3,6 +3,7 @@
 use crate::prelude::*;
 use libc::*;
 
+#[track_caller]
 fn fifo() {
     sys!(mknodat(AT_FDCWD, c"p", S_IFIFO | 0o644, 0)).ok();
 }

@@ -4,6 +4,7 @@ use crate::prelude::*;
 use libc::*;
 
 /// The events that are waiting: mask, cookie and name of each.
+#[track_caller]
 fn events(t: &Guest, fd: i32) -> Vec<(u32, u32, String)> {
     let mut events = Vec::new();
     if t.poll(fd, POLLIN, 0) == 0 {
@@ -21,6 +22,7 @@ fn events(t: &Guest, fd: i32) -> Vec<(u32, u32, String)> {
     events
 }
 
+#[track_caller]
 fn masks(t: &Guest, fd: i32) -> Vec<(u32, String)> {
     events(t, fd).into_iter().map(|(mask, _, name)| (mask, name)).collect()
 }

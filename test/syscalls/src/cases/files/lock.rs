@@ -10,6 +10,7 @@ fn lock(fd: i32, command: i32, kind: i32, start: i64, length: i64) -> Ret {
     sys!(fcntl(fd, command, &raw const lock))
 }
 
+#[track_caller]
 fn test(fd: i32, command: i32, kind: i32, start: i64, length: i64) -> flock {
     let mut lock =
         flock { l_type: kind as i16, l_whence: SEEK_SET as i16, l_start: start, l_len: length, l_pid: 0 };

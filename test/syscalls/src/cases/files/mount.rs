@@ -4,6 +4,7 @@ use crate::prelude::*;
 use libc::*;
 
 /// Leaves the mount namespace that others see.
+#[track_caller]
 fn private(_t: &Guest) {
     sys!(unshare(CLONE_NEWNS)).ok();
     sys!(mount(0, c"/", 0, MS_REC | MS_PRIVATE, 0)).ok();

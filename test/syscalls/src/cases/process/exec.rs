@@ -5,11 +5,13 @@ use libc::*;
 use std::os::unix::fs::PermissionsExt;
 
 /// A copy of the suite's program that can be executed.
+#[track_caller]
 fn program(t: &Guest, name: &str) {
     std::fs::copy(t.program().to_str().unwrap(), name).unwrap();
     std::fs::set_permissions(name, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+#[track_caller]
 fn script(t: &Guest, name: &str, text: &str) {
     t.file(name, text);
     sys!(chmod(&cstr(name), 0o755)).ok();

@@ -10,6 +10,7 @@ fn set(address: usize, size: usize, flags: i32) -> Ret {
     sys!(sigaltstack(&raw const stack, 0))
 }
 
+#[track_caller]
 fn get() -> stack_t {
     let mut stack: stack_t = zeroed();
     sys!(sigaltstack(0, &raw mut stack)).ok();

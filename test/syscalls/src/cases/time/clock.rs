@@ -3,6 +3,7 @@
 use crate::prelude::*;
 use libc::*;
 
+#[track_caller]
 fn now(clock: i32) -> i64 {
     let mut time: timespec = zeroed();
     sys!(clock_gettime(clock, &raw mut time)).ok();

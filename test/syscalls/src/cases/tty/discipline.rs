@@ -5,12 +5,14 @@ use crate::prelude::*;
 use libc::*;
 
 /// A terminal without echo.
+#[track_caller]
 fn quiet(t: &Guest) -> Pty {
     let pty = t.pty();
     t.set_termios(pty.slave, |termios| termios.c_lflag &= !ECHO);
     pty
 }
 
+#[track_caller]
 fn raw(t: &Guest, pty: Pty, min: u8, time: u8) {
     t.set_termios(pty.slave, |termios| {
         termios.c_iflag = 0;
