@@ -2,6 +2,7 @@
 
 use super::{Guest, cstr, zeroed};
 use crate::sys::Ret;
+use std::ffi::CString;
 use std::fs;
 use test_syscalls_macros::sys;
 
@@ -228,6 +229,15 @@ impl Guest {
         let text = self.read(path).ok();
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
         line.unwrap_or_else(|| panic!("{path}: expected a line {key:?}, got {text:?}")).trim().to_owned()
+    }
+
+    /// A file of another user. In a sandbox that an ordinary user started, the host's root may look like that user.
+    #[must_use]
+    pub fn foreign_file(&self) -> CString {
+        let candidates = ["/etc/passwd", "/proc/version"];
+        let foreign =
+            candidates.iter().find(|path| self.exists(path) && self.stat(path).st_uid != self.uid());
+        foreign.map_or_else(|| self.skip("every file belongs to this user"), cstr)
     }
 
     /// Whether `path` exists, symbolic links not followed.

@@ -58,6 +58,7 @@ impl Account {
         expected: &Expected,
     ) {
         let mut row = Row { place: place(user, Some(platform)), ..Row::default() };
+        let mut missing = Vec::new();
         for (case, outcome) in native {
             if *outcome != Outcome::Passed {
                 row.skipped += 1;
@@ -71,16 +72,25 @@ impl Account {
                 }
                 Some(Outcome::Passed) => row.passed += 1,
                 _ if listed => row.known += 1,
-                seen => {
+                None => {
                     row.failed += 1;
-                    let why = match seen {
-                        Some(Outcome::Failed(why)) => why.clone(),
-                        Some(Outcome::Skipped(why)) => format!("passes natively, skipped here: {why}"),
-                        _ => "passes natively, did not run here".to_owned(),
-                    };
-                    say(&row.place, case, &why);
+                    missing.push(case.as_str());
+                }
+                Some(Outcome::Skipped(why)) => {
+                    row.failed += 1;
+                    say(&row.place, case, &format!("passes natively, skipped here: {why}"));
+                }
+                Some(Outcome::Failed(why)) => {
+                    row.failed += 1;
+                    say(&row.place, case, why);
                 }
             }
+        }
+        if let [first, .., last] = missing.as_slice() {
+            let count = missing.len();
+            say(&row.place, &format!("{first} to {last}"), &format!("{count} cases did not run here"));
+        } else if let [only] = missing.as_slice() {
+            say(&row.place, only, "did not run here");
         }
         self.rows.push(row);
     }
