@@ -141,6 +141,18 @@ impl Guest {
         bytes
     }
 
+    /// Reads `length` bytes from `fd`, in as many parts as they come.
+    #[track_caller]
+    pub fn recv_all(&self, fd: i32, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < length {
+            let part = self.recv(fd, length - bytes.len());
+            assert!(!part.is_empty(), "read of {length} bytes: expected all of them, got {bytes:?}");
+            bytes.extend(part);
+        }
+        bytes
+    }
+
     /// Writes all of `data` to `fd` in one call.
     #[track_caller]
     pub fn send(&self, fd: i32, data: impl AsRef<[u8]>) {

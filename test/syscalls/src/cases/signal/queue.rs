@@ -84,10 +84,7 @@ fn sigpending_limits_queued_signals(t: &mut Guest) {
     t.block(&[signal]);
     t.limit(RLIMIT_SIGPENDING, 2);
     let pid = sys!(getpid()).ok();
-    let mut sent = 0;
-    while queue(pid, signal, SI_QUEUE, sent).errno() == 0 && sent < 100 {
-        sent += 1;
-    }
-    check!(sent <= 2, "{sent}");
-    queue(pid, signal, SI_QUEUE, 0).fails(EAGAIN);
+    // The count is the user's, who may have other processes; it is reached at the latest by this one's own.
+    let results = (0..3).map(|value| queue(pid, signal, SI_QUEUE, value));
+    check!(results.into_iter().any(|result| result.errno() == EAGAIN));
 }

@@ -83,7 +83,7 @@ fn control_characters_are_echoed_with_a_caret(t: &mut Guest) {
     let pty = t.pty();
     t.set_termios(pty.slave, |termios| termios.c_lflag &= !ISIG);
     t.send(pty.master, "a\x03");
-    expect_eq!(t.recv(pty.master, 64), b"a^C");
+    expect_eq!(t.recv_all(pty.master, 3), b"a^C");
 }
 
 #[case(as_root, as_user)]
@@ -91,9 +91,9 @@ fn raw_mode_passes_every_byte_at_once(t: &mut Guest) {
     let pty = t.pty();
     raw(t, pty, 1, 0);
     t.send(pty.master, "\x03\x04\r\x7f");
-    expect_eq!(t.recv(pty.slave, 64), b"\x03\x04\r\x7f");
+    expect_eq!(t.recv_all(pty.slave, 4), b"\x03\x04\r\x7f");
     t.send(pty.slave, "a\nb");
-    expect_eq!(t.recv(pty.master, 64), b"a\nb");
+    expect_eq!(t.recv_all(pty.master, 3), b"a\nb");
 }
 
 #[case(as_root, as_user)]

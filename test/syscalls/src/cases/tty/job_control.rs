@@ -21,7 +21,7 @@ fn a_session_leader_takes_a_terminal(t: &mut Guest) {
         expect_eq!((group, session), (own, own));
         let tty = t.open("/dev/tty", O_RDWR);
         t.send(tty, "x");
-        expect_eq!(t.recv(pty.master, 4), b"x");
+        expect_eq!(t.recv_all(pty.master, 1), b"x");
         let second = t.pty();
         sys!(ioctl(second.slave, TIOCSCTTY, 0)).fails(EPERM);
     })

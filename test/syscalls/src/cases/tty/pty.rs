@@ -7,7 +7,7 @@ use libc::*;
 fn output_gets_a_carriage_return(t: &mut Guest) {
     let pty = t.pty();
     t.send(pty.slave, "hi\n");
-    expect_eq!(t.recv(pty.master, 64), b"hi\r\n");
+    expect_eq!(t.recv_all(pty.master, 4), b"hi\r\n");
 }
 
 #[case(as_root, as_user)]
@@ -16,7 +16,7 @@ fn canonical_input_comes_by_lines_and_is_echoed(t: &mut Guest) {
     t.send(pty.master, "one\ntwo\n");
     expect_eq!(t.recv(pty.slave, 64), b"one\n");
     expect_eq!(t.recv(pty.slave, 64), b"two\n");
-    expect_eq!(t.recv(pty.master, 64), b"one\r\ntwo\r\n");
+    expect_eq!(t.recv_all(pty.master, 10), b"one\r\ntwo\r\n");
 }
 
 #[case(as_root, as_user)]
@@ -64,13 +64,13 @@ fn the_master_sees_eio_after_the_last_slave(t: &mut Guest) {
     let pty = t.pty();
     t.send(pty.slave, "last");
     sys!(close(pty.slave)).ok();
-    expect_eq!(t.recv(pty.master, 64), b"last");
+    expect_eq!(t.recv_all(pty.master, 4), b"last");
     sys!(read(pty.master, &mut [0_u8], 1)).fails(EIO);
     check!(t.poll(pty.master, POLLIN, 0) & POLLHUP != 0);
     let path = format!("/dev/pts/{}", pty.number);
     let slave = t.open(&path, O_RDWR | O_NOCTTY);
     t.send(slave, "again");
-    expect_eq!(t.recv(pty.master, 64), b"again");
+    expect_eq!(t.recv_all(pty.master, 5), b"again");
 }
 
 #[case(as_root, as_user)]
@@ -91,7 +91,7 @@ fn gptpeer_opens_the_slave_without_a_path(t: &mut Guest) {
     sys!(ioctl(master, TIOCSPTLCK, &raw const unlock)).ok();
     let slave = sys!(ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY)).fd();
     t.send(slave, "peer");
-    expect_eq!(t.recv(master, 16), b"peer");
+    expect_eq!(t.recv_all(master, 4), b"peer");
     let mut number = 0_u32;
     sys!(ioctl(slave, TIOCGPTN, &raw mut number)).fails(ENOTTY);
 }
