@@ -3,19 +3,22 @@
 use crate::prelude::*;
 use libc::*;
 
-/// Uses about `depth` KiB of stack.
+/// Uses the stack down to address `end`.
 #[inline(never)]
-fn descend(depth: usize) -> u8 {
+fn descend(end: usize) -> u8 {
     let frame = std::hint::black_box([1_u8; 1024]);
-    if depth == 0 { frame[7] } else { descend(depth - 1).wrapping_add(frame[depth % 1024]) }
+    let here = frame.as_ptr().addr();
+    if here < end { frame[7] } else { descend(end).wrapping_add(frame[here % 1024]) }
 }
 
 #[case(as_root, as_user)]
 fn the_stack_grows_to_its_limit(t: &mut Guest) {
+    let local = 0_u8;
+    let start = (&raw const local).addr();
     // Growth is bounded by the limit at the time of the fault.
     t.limit(RLIMIT_STACK, 6 << 20);
-    t.fork_exit(|| i32::from(descend(4 << 10) == 0)).done();
-    t.fork_exit(|| i32::from(descend(16 << 10) == 0)).wait().killed(SIGSEGV);
+    t.fork_exit(|| i32::from(descend(start - (5 << 20)) == 0)).done();
+    t.fork_exit(|| i32::from(descend(start - (7 << 20)) == 0)).wait().killed(SIGSEGV);
 }
 
 /// Linux: expand_stack. A fault just below a MAP_GROWSDOWN mapping extends it, the guard gap kept.
