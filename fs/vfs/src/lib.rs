@@ -75,19 +75,38 @@ pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
 pub use fown::{FileOwner, OwnerKind};
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
-pub use inode::{Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission};
+pub use inode::{
+    Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
+};
 pub use inode_cache::InodeCache;
-pub use inotify::{InotifyLimits, do_inotify_add_watch, do_inotify_init, do_inotify_rm_watch, inotify_check_mask};
+pub use inotify::{
+    InotifyLimits, do_inotify_add_watch, do_inotify_init, do_inotify_rm_watch, inotify_check_mask,
+};
 pub use libfs::{FIRST_ENTRY, dir_emit_dots};
-pub use locks::{LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk, locks_remove_posix, locks_show};
+pub use locks::{
+    LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
+    locks_remove_posix, locks_show,
+};
 pub use mount::{AtimePolicy, Mount, MountFlags};
-pub use mount_api::{MountAttr, do_fsmount, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree};
+pub use mount_api::{
+    MountAttr, do_fsmount, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree,
+};
 pub use mount_namespace::{MountNamespace, MountTable};
 pub use namei::{At, LookupFlags, current_chrooted, user_path_at};
-pub use namei_ops::{do_linkat, do_mkdirat, do_mknodat, do_readlinkat, do_symlinkat, do_unlinkat, mknod_socket};
-pub use notify::{NotifyEvent, NotifyMark, NotifyMask, fsnotify_access, fsnotify_close, fsnotify_dentry, fsnotify_file, fsnotify_inode, fsnotify_modify, fsnotify_name, fsnotify_open, fsnotify_path};
-pub use notify_change::{UTIME_NOW, UTIME_OMIT, do_fchmod, do_fchmodat, do_fchown, do_fchownat, do_ftruncate, do_truncate, do_utimes_fd, do_utimes_path, file_remove_privs, setfl, vfs_chmod, vfs_chown};
-pub use open::{OpenHow, OpenOp, Resolve, build_open_flags, dentry_open, do_filp_open, do_open_execat, do_sys_open};
+pub use namei_ops::{
+    do_linkat, do_mkdirat, do_mknodat, do_readlinkat, do_symlinkat, do_unlinkat, mknod_socket,
+};
+pub use notify::{
+    NotifyEvent, NotifyMark, NotifyMask, fsnotify_access, fsnotify_close, fsnotify_dentry, fsnotify_file,
+    fsnotify_inode, fsnotify_modify, fsnotify_name, fsnotify_open, fsnotify_path,
+};
+pub use notify_change::{
+    UTIME_NOW, UTIME_OMIT, do_fchmod, do_fchmodat, do_fchown, do_fchownat, do_ftruncate, do_truncate,
+    do_utimes_fd, do_utimes_path, file_remove_privs, setfl, vfs_chmod, vfs_chown,
+};
+pub use open::{
+    OpenHow, OpenOp, Resolve, build_open_flags, dentry_open, do_filp_open, do_open_execat, do_sys_open,
+};
 pub use path::Path;
 pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
 pub use poll::PollTable;
@@ -97,7 +116,9 @@ pub use rename::do_renameat2;
 pub use select::{PollEntry, PollTarget, SelectEntry, do_poll, do_select};
 pub use signalfd::{do_signalfd, signalfd_set_mask};
 pub use splice::{do_copy_file_range, do_sendfile, do_splice, do_tee, do_vmsplice_from, do_vmsplice_to};
-pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx, calculate_f_flags, fd_statfs};
+pub use stat::{
+    Kstat, calculate_f_flags, do_faccessat, fd_statfs, user_statfs, vfs_fstat, vfs_getattr, vfs_statx,
+};
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]
@@ -106,7 +127,10 @@ pub use timerfd::{do_timerfd_create, do_timerfd_gettime, do_timerfd_settime, tim
 pub use umount::{do_umount, pivot_root};
 pub use vfs::{CloseHook, Pseudo, Vfs};
 pub use write_access::DenyWrite;
-pub use xattr::{XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX, vfs_getxattr, vfs_listxattr, vfs_removexattr, vfs_setxattr};
+pub use xattr::{
+    XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX, vfs_getxattr, vfs_listxattr, vfs_removexattr,
+    vfs_setxattr,
+};
 
 #[cfg(test)]
 mod tests;

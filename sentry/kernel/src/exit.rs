@@ -69,7 +69,8 @@ impl CurrentTask {
         self.ctx.leave();
         task.resources.lock().mm = None;
         self.mm = None;
-        if let Some(done) = task.vfork_done.lock().take() {
+        let done = task.vfork_done.lock().take();
+        if let Some(done) = done {
             done.complete();
         }
     }

@@ -1,10 +1,3 @@
-//! Placeholder.
-use std::sync::Arc;
-pub struct NetNamespace { pub user_ns: Arc<sentry_auth::UserNamespace> }
-impl NetNamespace {
-    pub fn new_initial(user_ns: Arc<sentry_auth::UserNamespace>, _clocks: Arc<sentry_time::Clocks>) -> Arc<NetNamespace> { Arc::new(NetNamespace { user_ns }) }
-    pub fn copy_net_ns(&self, user_ns: Arc<sentry_auth::UserNamespace>) -> Arc<NetNamespace> { Arc::new(NetNamespace { user_ns }) }
-}
 //! Sockets: AF_UNIX, AF_INET and AF_INET6 over the loopback of a namespace, and as much of AF_NETLINK as tells of it.
 //!
 //! Linux: net/. A [`Socket`] is a [`fs_vfs::FileOps`]; the functions here are the system calls on its file, with guest memory,
