@@ -86,6 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::unwrap_used)]
     fn buffers_are_used_up_in_order() {
         let mut iov = UserIov::single(0x1000, 10).unwrap();
         iov.ranges.push(UserRange { addr: 0x9000, len: 5 });

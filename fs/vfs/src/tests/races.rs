@@ -12,6 +12,10 @@ impl Numbers {
         (self.0 >> 33) % below
     }
 
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[usize::try_from(self.next(choices.len() as u64)).unwrap_or(0)]
+    }
+
     fn name(&mut self) -> String {
         let depth = 1 + self.next(3);
         (0..depth).map(|_| format!("/n{}", self.next(3))).collect()
@@ -84,7 +88,7 @@ fn mounts_change_under_many_hands() {
                 let places = ["/a", "/a/x", "/b", "/b/x", "/c"];
                 let mut other = None;
                 for _ in 0..300 {
-                    let mut place = || places[n.next(5) as usize];
+                    let mut place = || n.one_of(&places);
                     let (p, q) = (place(), place());
                     let _ = match n.next(7) {
                         0 => task.bind(p, q, 0),
