@@ -66,7 +66,7 @@ pub(crate) fn prctl(
         }
         op::GET_KEEPCAPS => Ok(task.task().cred().securebits.contains(SecureBits::KEEP_CAPS).into()),
         op::SET_KEEPCAPS => set_keepcaps(task, a2),
-        op::GET_TIMING => Ok(0),
+        op::GET_TIMING | op::GET_SECCOMP => Ok(0),
         op::SET_TIMING if a2 == 0 => Ok(0),
         op::SET_NAME => {
             let mut name = [0; 15];
@@ -83,7 +83,6 @@ pub(crate) fn prctl(
             task.user()?.copy_to_user(a2, &name)?;
             Ok(0)
         }
-        op::GET_SECCOMP => Ok(0),
         op::CAPBSET_READ => {
             let cap = cap_bit(a2)?;
             Ok(task.task().cred().cap_bset.contains(cap).into())
