@@ -120,6 +120,15 @@ impl HostInode {
         if let Some(fd) = self.open_fd() {
             return Ok(fd);
         }
+        let _names = self.fs.names.read();
+        self.path_fd_locked()
+    }
+
+    /// As [`HostInode::path_fd`], with the names locked by the caller.
+    pub(crate) fn path_fd_locked(&self) -> Result<Arc<OwnedFd>, Errno> {
+        if let Some(fd) = self.open_fd() {
+            return Ok(fd);
+        }
         // Walk up to the first directory that is open, then down again; not by recursion, since a guest with a writable
         // tree decides how deep it is.
         let mut closed: Vec<Place> = Vec::new();
@@ -150,13 +159,14 @@ impl HostInode {
 
     /// The attributes as the host has them now.
     pub(crate) fn stat_now(&self) -> Result<HostStat, Errno> {
-        let stat = match (self.open_fd(), self.place()) {
-            (Some(fd), _) => fs::stat(fd.as_fd())?,
-            (None, Some(place)) => {
-                let dir = host_inode(&place.dir)?.path_fd()?;
+        let stat = match self.open_fd() {
+            Some(fd) => fs::stat(fd.as_fd())?,
+            None => {
+                let _names = self.fs.names.read();
+                let place = self.place().ok_or(ESTALE)?;
+                let dir = host_inode(&place.dir)?.path_fd_locked()?;
                 fs::stat_at(dir.as_fd(), &place.name)?
             }
-            (None, None) => return Err(ESTALE),
         };
         if key(&stat) == self.key { Ok(stat) } else { Err(ESTALE) }
     }
@@ -240,7 +250,9 @@ impl InodeOps for HostInode {
     }
 
     fn lookup(&self, dir: &Arc<Inode>, _ctx: &dyn TaskContext, name: &[u8]) -> Result<Arc<Inode>, Errno> {
-        let stat = fs::stat_at(self.path_fd()?.as_fd(), name)?;
+        let fd = self.path_fd()?;
+        let _names = self.fs.names.read();
+        let stat = fs::stat_at(fd.as_fd(), name)?;
         Ok(self.fs.iget(dir.sb(), &stat, Some(Place { dir: dir.clone(), name: name.into() })))
     }
 
@@ -317,9 +329,14 @@ impl InodeOps for HostInode {
         if let Some(target) = self.target.get() {
             return Ok(LinkTarget::Path(target.to_vec()));
         }
-        let target = match (self.open_fd(), self.place()) {
-            (None, Some(place)) => fs::readlink_at(host_inode(&place.dir)?.path_fd()?.as_fd(), &place.name)?,
-            _ => fs::readlink(self.path_fd()?.as_fd())?,
+        let target = match self.open_fd() {
+            Some(fd) => fs::readlink(fd.as_fd())?,
+            None => {
+                let _names = self.fs.names.read();
+                let place = self.place().ok_or(ESTALE)?;
+                let dir = host_inode(&place.dir)?.path_fd_locked()?;
+                fs::readlink_at(dir.as_fd(), &place.name)?
+            }
         };
         // A link never changes its target, but the number may pass to another file.
         if self.fs.exclusive() {

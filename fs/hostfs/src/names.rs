@@ -85,16 +85,18 @@ pub(crate) fn link(
 ) -> Result<(), Errno> {
     parent.check_writable()?;
     let dir_fd = parent.path_fd()?;
+    let names = parent.fs.names.read();
     match target.place() {
         Some(old) => {
-            let old_dir = host_inode(&old.dir)?.path_fd()?;
+            let old_dir = host_inode(&old.dir)?.path_fd_locked()?;
             fs::link_at(old_dir.as_fd(), &old.name, dir_fd.as_fd(), name)?;
         }
         None => {
-            fs::link_fd(target.path_fd()?.as_fd(), dir_fd.as_fd(), name)?;
+            fs::link_fd(target.path_fd_locked()?.as_fd(), dir_fd.as_fd(), name)?;
             target.set_place(Some(Place { dir: dir.clone(), name: name.into() }));
         }
     }
+    drop(names);
     parent.changed();
     target.changed();
     Ok(())
@@ -110,8 +112,12 @@ fn keep(target: &HostInode) -> Result<bool, Errno> {
 pub(crate) fn remove(parent: &HostInode, name: &[u8], target: &HostInode, is_dir: bool) -> Result<(), Errno> {
     parent.check_writable()?;
     let last = keep(target)?;
-    fs::unlink_at(parent.path_fd()?.as_fd(), name, is_dir)?;
-    lost_name(target, last);
+    let dir_fd = parent.path_fd()?;
+    {
+        let _names = parent.fs.names.write();
+        fs::unlink_at(dir_fd.as_fd(), name, is_dir)?;
+        lost_name(target, last);
+    }
     parent.changed();
     Ok(())
 }
@@ -135,6 +141,7 @@ pub(crate) fn rename(r: &Rename<'_>) -> Result<(), Errno> {
         _ => false,
     };
     let (old_fd, new_fd) = (old_dir.path_fd()?, new_dir.path_fd()?);
+    let names = old_dir.fs.names.write();
     fs::rename_at(old_fd.as_fd(), r.old_name, new_fd.as_fd(), r.new_name, r.flags.bits())?;
     target.set_place(Some(Place { dir: r.new_dir.clone(), name: r.new_name.into() }));
     match replaced {
@@ -146,6 +153,7 @@ pub(crate) fn rename(r: &Rename<'_>) -> Result<(), Errno> {
         Some(other) if other.key != target.key => lost_name(other, last),
         _ => {}
     }
+    drop(names);
     old_dir.changed();
     new_dir.changed();
     target.changed();
