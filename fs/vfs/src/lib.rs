@@ -14,9 +14,11 @@ mod d_path;
 mod dentry;
 mod device;
 mod do_mount;
+mod fallocate;
 mod fd_table;
 mod file;
 mod filesystem;
+mod fs_context;
 mod fs_struct;
 mod inode;
 mod mount;
@@ -49,20 +51,24 @@ mod xattr;
 pub use atime::file_accessed;
 pub use attr::{Access, Attr, FileType, SetAttr, SetTime};
 pub use block::{block_on_file, wait_event};
-pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
+pub use d_path::{d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
 pub use do_mount::{MountArgs, do_mount, may_mount, ms};
+pub use fallocate::do_fallocate;
 pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
+pub use fs_context::{
+    do_fsmount, do_fsopen, do_fspick, fsconfig_create, fsconfig_reconfigure, fsconfig_set, fspick,
+};
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
 };
 pub use mount::{AtimePolicy, Mount, MountFlags};
 pub use mount_api::{
-    MountAttr, do_fsmount, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree,
+    MountAttr, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree,
 };
 pub use mount_namespace::{MountNamespace, MountTable};
 pub use namei::{At, LookupFlags, current_chrooted, user_path_at};
