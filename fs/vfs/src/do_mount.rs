@@ -1,12 +1,10 @@
 //! Linux: fs/namespace.c, mount(2).
 
-use crate::filesystem::MountContext;
+use crate::filesystem::{MountContext, mount_capable};
 use crate::mount_tree::{CopyFlags, attach_recursive_mnt, clone_mnt, copy_tree, lock_mount};
 use crate::namei::{At, LookupFlags, user_path_at};
 use crate::propagation::{Propagation, change_propagation};
-use crate::{
-    FileType, FsFlags, Mount, MountFlags, MountNamespace, Path, SuperBlock, SuperFlags, TaskContext,
-};
+use crate::{Dentry, FileType, Mount, MountFlags, MountNamespace, Path, SuperBlock, SuperFlags, TaskContext};
 use sentry_auth::{CapSet, ns_capable};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBUSY, EINVAL, ELOOP, ENODEV, ENOTDIR, EPERM};
@@ -167,15 +165,7 @@ fn do_remount(
     if !ns_capable(&ctx.cred(), &sb.user_ns, CapSet::SYS_ADMIN) {
         return Err(EPERM);
     }
-    let was = sb.is_read_only();
-    if read_only {
-        sb.make_read_only()?;
-    }
-    if let Err(e) = sb.ops.remount(options) {
-        sb.set_read_only(was);
-        return Err(e);
-    }
-    sb.set_read_only(read_only);
+    sb.reconfigure(read_only, options)?;
     let _lock = ctx.vfs().mounts().lock();
     set_mount_attributes(&path.mnt, new);
     Ok(())
@@ -320,12 +310,7 @@ fn do_new_mount(
 ) -> Result<(), Errno> {
     let fs_type = ctx.vfs().filesystems().get(args.fs_type.ok_or(EINVAL)?).ok_or(ENODEV)?;
     let cred = ctx.cred();
-    let allowed = if fs_type.flags().contains(FsFlags::USERNS_MOUNT) {
-        ns_capable(&cred, &cred.user_ns, CapSet::SYS_ADMIN)
-    } else {
-        ctx.vfs().capable(&cred, CapSet::SYS_ADMIN)
-    };
-    if !allowed {
+    if !mount_capable(ctx, &*fs_type, &cred.user_ns) {
         return Err(EPERM);
     }
     let source = args.source.unwrap_or(b"none");
@@ -343,6 +328,19 @@ fn do_new_mount(
     };
     drop(mnt);
     result
+}
+
+/// Mounts a filesystem that its owner has made already; `flags` are `MS_*`. For the kernel's own use: nothing but the
+/// place is checked.
+///
+/// # Errors
+/// `EINVAL` for a place in another namespace; `EBUSY` if the same is mounted there.
+pub fn mount_root(ctx: &dyn TaskContext, root: Arc<Dentry>, target: &Path, flags: u64) -> Result<(), Errno> {
+    let source = root.sb().source.clone();
+    let mnt_flags = mount_flags(flags, MountFlags::empty());
+    let mnt = Mount::new(ctx.vfs().alloc_mount_id(), root, mnt_flags, source.as_slice().into());
+    let _lock = ctx.vfs().mounts().lock();
+    lock_mount(target).and_then(|at| do_add_mount(ctx, &mnt, &at))
 }
 
 /// Linux: `do_add_mount`.

@@ -3,7 +3,7 @@
 use crate::notify::{fsnotify_access, fsnotify_close, fsnotify_modify};
 use crate::notify_change::{file_remove_privs, write_check_limits};
 use crate::write_access::FileWriter;
-use crate::{FileType, Inode, Path, PollTable, TaskContext, block_on_file, file_accessed};
+use crate::{FileOwner, FileType, Inode, Path, PollTable, TaskContext, block_on_file, file_accessed};
 use bitflags::bitflags;
 use sentry_auth::Cred;
 use sentry_mm::{IoDst, IoSrc, Mappable};
@@ -108,6 +108,12 @@ pub trait FileOps: Any + Send + Sync {
         POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
     }
 
+    /// As [`FileOps::poll`], for a file that shows each task something else: signalfd, and epoll over one.
+    fn poll_for(&self, file: &File, ctx: &dyn TaskContext, table: &mut PollTable) -> u32 {
+        let _ = ctx;
+        self.poll(file, table)
+    }
+
     /// Whether epoll can watch it: false for regular files and directories. Linux: `file_can_poll`.
     fn pollable(&self) -> bool {
         true
@@ -194,6 +200,7 @@ pub struct File {
     cred: Arc<Cred>,
     /// For a file open for writing.
     writer: OnceLock<FileWriter>,
+    owner: Mutex<FileOwner, { level::LEAF }>,
 }
 
 impl File {
@@ -219,6 +226,7 @@ impl File {
             pos: Mutex::new(0),
             cred,
             writer: OnceLock::new(),
+            owner: Mutex::new(FileOwner::NOBODY),
         })
     }
 
@@ -264,6 +272,16 @@ impl File {
         self.ops.set_flags(self, flags)?;
         self.flags.store(flags.bits(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Who gets its signals. Linux: `f_owner`.
+    pub fn owner(&self) -> FileOwner {
+        *self.owner.lock()
+    }
+
+    /// Sets who gets its signals.
+    pub fn set_owner(&self, owner: FileOwner) {
+        *self.owner.lock() = owner;
     }
 
     /// Whether it may be read. Not with O_PATH.
@@ -452,6 +470,7 @@ impl File {
 impl Drop for File {
     fn drop(&mut self) {
         fsnotify_close(self);
+        crate::locks::locks_remove_file(self);
         self.ops.release(self);
     }
 }

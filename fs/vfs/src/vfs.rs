@@ -2,13 +2,16 @@
 //!
 //! Linux: fs/anon_inodes.c, fs/pipe.c (`pipefs`), net/socket.c (`sockfs`).
 
+use crate::locks::FileLocks;
+use crate::timerfd::RealtimeTimers;
 use crate::{
     Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
 };
 use crate::{DeviceTable, FileSystemTable, MountTable, OpenSpecial, SetAttr, SuperOps, TaskContext};
+use crate::{EpollLimits, InotifyLimits, PipeLimits};
 use sentry_auth::{CapSet, Cred, Kgid, Kuid, UserNamespace, ns_capable};
 use sentry_sync::{Mutex, level};
-use sentry_time::Clocks;
+use sentry_time::{Clocks, TimerQueue};
 use sentry_uapi::Errno;
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::stat::makedev;
@@ -32,6 +35,18 @@ pub enum Pseudo {
 pub struct Vfs {
     /// The kernel's clocks.
     pub clocks: Arc<Clocks>,
+    /// Timers of files.
+    pub timers: Arc<TimerQueue>,
+    /// Memory of pipes.
+    pub pipes: Arc<PipeLimits>,
+    /// Descriptors watched by epoll.
+    pub epoll: Arc<EpollLimits>,
+    /// Watches of inotify.
+    pub inotify: Arc<InotifyLimits>,
+    /// Locks of all files.
+    pub(crate) file_locks: Arc<FileLocks>,
+    /// Timers that have to be looked at when the clock is set.
+    pub(crate) realtime_timers: Arc<RealtimeTimers>,
     pipefs: Arc<Mount>,
     sockfs: Arc<Mount>,
     anonfs: Arc<Mount>,
@@ -79,6 +94,12 @@ impl Vfs {
             sockfs: mount(2, "sockfs", 0x534f_434b),
             anonfs: mount(3, "anon_inodefs", 0x0904_1934),
             rootfs: mount(4, "rootfs", 0x8584_58f6),
+            timers: TimerQueue::new(clocks.clone()),
+            pipes: Arc::new(PipeLimits::new()),
+            inotify: Arc::new(InotifyLimits::new()),
+            file_locks: Arc::new(FileLocks::new()),
+            realtime_timers: Arc::new(RealtimeTimers::default()),
+            epoll: Arc::new(EpollLimits::new()),
             clocks,
             next_ino: AtomicU64::new(1000),
             next_dev: AtomicU64::new(20),

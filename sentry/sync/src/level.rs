@@ -67,3 +67,5 @@ pub const MEMORY_FILE: u16 = 400;
 pub const WAIT_QUEUE: u16 = 500;
 /// Leaf locks that guard a few words and call nothing.
 pub const LEAF: u16 = 600;
+/// Replacing the parameters of the clocks, which may be read under any other lock.
+pub const CLOCK: u16 = 700;
