@@ -7,11 +7,13 @@ use crate::SockAddr;
 use crate::proto_ops::{Connect, Received, SendMsg};
 use crate::sock::{Direction, IN_EVENTS, OUT_EVENTS, shutdown_mask};
 use crate::socket::{Socket, sock_alloc_file};
-use crate::sockopt::{GetOptError, sock_getsockopt, sock_setsockopt};
+use crate::sockopt::{GetOptError, NO_PEER, clip, sock_getsockopt, sock_setsockopt};
 use fs_vfs::{File, Inode, TaskContext};
 use sentry_mm::{IoDst, IoSrc};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EAGAIN, ECONNABORTED, EINPROGRESS, EINTR, EINVAL, ENOTCONN, EPIPE, ERESTARTSYS};
+use sentry_uapi::errno::{
+    EAGAIN, ECONNABORTED, EINPROGRESS, EINTR, EINVAL, ENODATA, ENOTCONN, EPIPE, ERESTARTSYS,
+};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::socket::*;
 use std::sync::Arc;
@@ -243,6 +245,8 @@ pub fn getsockopt(
 ) -> Result<Vec<u8>, GetOptError> {
     let ops = &Socket::of(file)?.ops;
     match (level, name) {
+        (SOL_SOCKET, SO_PEERCRED) if ops.sock().family != AF_UNIX => Ok(clip(&NO_PEER, len)),
+        (SOL_SOCKET, SO_PEERGROUPS | SO_PEERPIDFD) if ops.sock().family != AF_UNIX => Err(ENODATA.into()),
         (SOL_SOCKET, SO_PEERCRED | SO_PEERGROUPS | SO_PEERPIDFD) => ops.getsockopt(ctx, level, name, len),
         (SOL_SOCKET, SO_PEERNAME) => {
             let addr = ops.getpeername().map_err(|_| ENOTCONN)?;

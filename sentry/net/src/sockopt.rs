@@ -63,6 +63,9 @@ impl From<Errno> for GetOptError {
     }
 }
 
+/// What SO_PEERCRED tells without a peer.
+pub(crate) const NO_PEER: Ucred = Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+
 /// The `int` an option's value begins with.
 ///
 /// # Errors
@@ -412,6 +415,10 @@ pub(crate) fn sock_getsockopt(sock: &Sock, listening: bool, name: i32, len: usiz
             }
             return Ok(clip(&if name == SO_COOKIE { sock.cookie() } else { sock.net.cookie }, len));
         }
+        // There is no filter to read.
+        SO_ATTACH_FILTER => return Ok(Vec::new()),
+        SO_TXTIME => return Ok(clip(&[0i32; 2], len)),
+        SO_RESERVE_MEM => 0,
         SO_BINDTODEVICE => {
             if opts.bound_dev() == 0 {
                 return Ok(Vec::new());

@@ -179,6 +179,7 @@ fn senders_do_not_merge_for_a_reader_of_credentials() -> Test {
     let net = Net::new();
     let other = net.other_task(77);
     let (a, b) = net.pair(SOCK_STREAM)?;
+    net.send(&a, b"early")?;
     setsockopt(&net.ctx, &b, SOL_SOCKET, SO_PASSCRED, &1i32.to_ne_bytes())?;
     net.send(&a, b"one")?;
     net.send(&a, b"one")?;
@@ -187,6 +188,11 @@ fn senders_do_not_merge_for_a_reader_of_credentials() -> Test {
         Some(ControlMsg::Credentials(c)) => c.pid,
         _ => 0,
     };
+    // What was sent before anybody asked is nobody's.
+    let (bytes, received) = net.recv_msg(&b, 100, MsgFlags::empty())?;
+    assert_eq!((bytes.as_slice(), creds(&received)), (&b"early"[..], 0));
+    let ns = &net.ctx.cred.user_ns;
+    assert!(matches!(received.control[..], [ControlMsg::Credentials(c)] if c.to_user(ns, 0).uid == 65534));
     let (bytes, received) = net.recv_msg(&b, 100, MsgFlags::empty())?;
     assert_eq!((bytes.as_slice(), creds(&received)), (&b"oneone"[..], 1));
     let (bytes, received) = net.recv_msg(&b, 100, MsgFlags::empty())?;
@@ -453,5 +459,50 @@ fn ping_pong_between_threads() -> Test {
             assert_eq!(net.recv(&a, 8), Ok(i.to_ne_bytes().to_vec()));
         }
     });
+    Ok(())
+}
+
+#[test]
+fn racing_ends_of_many_streams() -> Test {
+    let net = Net::new();
+    let other = net.other_task(2);
+    for _ in 0..300 {
+        let (a, b) = net.pair(SOCK_STREAM)?;
+        std::thread::scope(|s| {
+            let other = &other;
+            s.spawn(move || {
+                let _ = other.send_flags(&b, b"hello", NOSIGNAL);
+                let _ = send_files(other, &b, b"files", &[&b]);
+                drop(b);
+            });
+            let mut got = Vec::new();
+            loop {
+                match net.recv(&a, 3) {
+                    Ok(bytes) if bytes.is_empty() => break,
+                    Ok(bytes) => got.extend(bytes),
+                    Err(e) => assert_eq!(e, ECONNRESET),
+                }
+            }
+            assert_eq!(got, b"hellofiles");
+        });
+    }
+    Ok(())
+}
+
+#[test]
+fn peek_offset_moves_along() -> Test {
+    let net = Net::new();
+    for ty in [SOCK_STREAM, SOCK_DGRAM] {
+        let (a, b) = net.pair(ty)?;
+        setsockopt(&net.ctx, &b, SOL_SOCKET, SO_PEEK_OFF, &0i32.to_ne_bytes())?;
+        net.send(&a, b"abc")?;
+        net.send(&a, b"def")?;
+        assert_eq!(net.recv_flags(&b, 2, MsgFlags::PEEK)?, b"ab");
+        assert_eq!(net.recv_flags(&b, 1, MsgFlags::PEEK)?, b"c");
+        assert_eq!(net.recv_flags(&b, 3, MsgFlags::PEEK)?, b"def");
+        assert_eq!(net.recv_flags(&b, 3, MsgFlags::PEEK | DONTWAIT), Err(EAGAIN));
+        assert_eq!(net.recv(&b, 3)?, b"abc");
+        assert_eq!(net.recv(&b, 3)?, b"def");
+    }
     Ok(())
 }

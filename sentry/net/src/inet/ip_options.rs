@@ -287,14 +287,22 @@ impl IpOptions {
         name: i32,
         len: usize,
     ) -> Result<Vec<u8>, Errno> {
-        if level == SOL_IPV6 && sock.family == AF_INET {
-            return Err(EOPNOTSUPP);
+        let known = match level {
+            SOL_IP => true,
+            SOL_IPV6 => sock.family != AF_INET,
+            SOL_UDP => sock.ty != SOCK_STREAM,
+            _ => false,
+        };
+        if !known {
+            return Err(if sock.family == AF_INET { EOPNOTSUPP } else { ENOPROTOOPT });
         }
         let val = match (level, name) {
             (SOL_IPV6, IPV6_V6ONLY) => i32::from(self.v6only()),
             (SOL_IP, IP_MTU) | (SOL_IPV6, IPV6_MTU) if connected => i32::try_from(LO_MTU).unwrap_or(i32::MAX),
-            (SOL_IP, IP_MTU) => return Err(ENOTCONN),
-            (SOL_IPV6, IPV6_MTU | IPV6_MULTICAST_IF) => self.value(level, name),
+            (SOL_IP, IP_MTU) | (SOL_IPV6, IPV6_MTU) => return Err(ENOTCONN),
+            (SOL_IP, IP_HDRINCL | IP_ROUTER_ALERT | IP_PKTOPTIONS | IP_NODEFRAG | IP_UNICAST_IF)
+            | (SOL_IPV6, IPV6_ROUTER_ALERT | IPV6_UNICAST_IF) => 0,
+            (SOL_IPV6, IPV6_MULTICAST_IF) => self.value(level, name),
             (SOL_IP, IP_OPTIONS) => return Ok(Vec::new()),
             (SOL_IP, IP_MULTICAST_IF) => return Ok(clip(&[0u8; 4], len)),
             _ => {

@@ -17,7 +17,7 @@ use sentry_auth::{Cred, Kuid};
 use sentry_sync::{MutexGuard, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{
-    EAGAIN, EALREADY, ECONNABORTED, ECONNREFUSED, EINPROGRESS, EINVAL, EISCONN, ENETUNREACH,
+    EAGAIN, EALREADY, ECONNABORTED, ECONNREFUSED, ECONNRESET, EINPROGRESS, EINVAL, EISCONN, ENETUNREACH,
 };
 use sentry_uapi::socket::{AF_INET, AF_UNSPEC};
 use std::collections::VecDeque;
@@ -75,7 +75,7 @@ impl TcpSock {
             return Err(EINVAL);
         }
         let cred = ctx.cred();
-        check_bind(&self.sock.net, &cred, at, false, self.ip.freebind())?;
+        check_bind(&self.sock, &cred, at, self.ip.freebind())?;
         {
             let state = self.state.lock();
             if !matches!(state.phase, Phase::Close) || state.binding.is_some() {
@@ -127,7 +127,8 @@ impl TcpSock {
             state.binding.is_some()
         };
         if !bound {
-            self.bind_port(&ctx.cred(), Endpoint::new(any(self.sock.family), 0))?;
+            let ip = self.state.lock().stale.map_or(any(self.sock.family), |s| s.ip);
+            self.bind_port(&ctx.cred(), Endpoint::new(ip, 0))?;
         }
         let port = self.state.lock().binding.map(|b| b.port).ok_or(EINVAL)?;
         self.sock.net.tcp.listen(port, &self.this)?;
@@ -182,8 +183,12 @@ impl TcpSock {
             return Err(ENETUNREACH);
         }
         let remote = Endpoint::new(net.route(to.ip)?, to.port);
-        let before = self.state.lock().binding;
-        let asked = before.map(|b| b.asked).filter(|ip| !ip.is_unspecified());
+        let (before, stale) = {
+            let state = self.state.lock();
+            (state.binding, state.stale)
+        };
+        let named = before.map(|b| b.asked).or(stale.map(|s| s.ip));
+        let asked = named.filter(|ip| !ip.is_unspecified());
         if asked.is_some_and(|ip| ip.is_ipv4() != remote.ip.is_ipv4()) {
             return Err(if remote.ip.is_ipv4() { ENETUNREACH } else { EINVAL });
         }
@@ -194,7 +199,7 @@ impl TcpSock {
         {
             let mut state = self.state.lock();
             let none = Binding {
-                asked: any(self.sock.family),
+                asked: named.unwrap_or(any(self.sock.family)),
                 ip: local,
                 port,
                 in_table: false,
@@ -206,6 +211,7 @@ impl TcpSock {
             state.phase = Phase::SynSent;
             state.ended = None;
             self.sock.clear_shutdown();
+            self.sock.take_error();
         }
         let from = Endpoint::new(local, port);
         let joined = match net.tcp.lookup(remote, from, true) {
@@ -362,21 +368,26 @@ impl TcpSock {
         state.progress = Progress::Unconnected;
         if let Some(b) = &mut state.binding {
             b.ip = b.asked;
-            if !b.in_table {
-                state.binding = None;
-            }
+        }
+        if let Some(b) = binding.filter(|b| !b.explicit_port) {
+            state.binding = None;
+            state.stale = Some(Endpoint::new(b.asked, b.port));
         }
         drop(state);
         drop(ended);
+        let aborted = matches!(phase, Phase::Established(_) | Phase::SynSent);
         self.end(phase, true);
         if let Some(binding) = binding.filter(|b| b.in_table) {
             self.sock.net.tcp.update(binding.port, &self.this, |b| b.listening = false);
             if !binding.explicit_port {
                 self.sock.net.tcp.unbind(binding.port, &self.this);
-                self.state.lock().binding = None;
             }
         }
-        self.sock.take_error();
+        if aborted {
+            self.sock.set_error(ECONNRESET);
+        } else {
+            self.sock.take_error();
+        }
         self.sock.clear_shutdown();
         self.sock.wq.wake_all(STATE_EVENTS);
     }

@@ -8,7 +8,7 @@ use super::name::UnixAddr;
 use super::{ESTABLISHED, UnixSock};
 use crate::proto_ops::{Received, SendMsg};
 use crate::ring::Ring;
-use crate::sock::{IN_EVENTS, OUT_EVENTS, RCV_SHUTDOWN, SEND_SHUTDOWN};
+use crate::sock::{IN_EVENTS, OUT_EVENTS, RCV_SHUTDOWN, SEND_SHUTDOWN, Sock};
 use crate::{ControlMsg, ScmCreds};
 use fs_vfs::TaskContext;
 use sentry_mm::{IoDst, IoSrc};
@@ -24,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 pub(super) struct Connection {
     pub(super) rx: Arc<Channel>,
     pub(super) tx: Arc<Channel>,
+    peer: Arc<Sock>,
     /// The peer's name, once it has one.
     peer_addr: Arc<OnceLock<Arc<UnixAddr>>>,
 }
@@ -73,8 +74,8 @@ impl Connection {
         let ab = Channel::new(&b.sock.wq, &a.sock.wq);
         let ba = Channel::new(&a.sock.wq, &b.sock.wq);
         (
-            Connection { rx: ba.clone(), tx: ab.clone(), peer_addr: b.addr.clone() },
-            Connection { rx: ab, tx: ba, peer_addr: a.addr.clone() },
+            Connection { rx: ba.clone(), tx: ab.clone(), peer: b.sock.clone(), peer_addr: b.addr.clone() },
+            Connection { rx: ab, tx: ba, peer: a.sock.clone(), peer_addr: a.addr.clone() },
         )
     }
 
@@ -269,7 +270,11 @@ impl UnixSock {
         if let Some(e) = self.sock.take_error() {
             return Err(e);
         }
-        let creds = explicit.unwrap_or_else(|| ScmCreds::current(ctx));
+        let creds = match explicit {
+            Some(creds) => creds,
+            None if self.sock.attaches_creds(&connection.peer) => ScmCreds::current(ctx),
+            None => ScmCreds::NONE,
+        };
         if msg.control.is_empty() {
             return connection.tx.send(src, self.sock.opts.sndbuf(), creds, &mut None);
         }
