@@ -216,6 +216,47 @@ fn tcp_moves_bulk_in_order() -> Test {
 }
 
 #[test]
+fn a_peek_at_everything_waits_for_it() -> Test {
+    let net = Net::new();
+    let (a, b) = connected(&net)?;
+    let other = net.other_task(2);
+    let flags = MsgFlags::PEEK | MsgFlags::WAITALL;
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            for byte in b"0123456789" {
+                std::thread::sleep(Duration::from_millis(1));
+                let _ = other.send(&a, &[*byte]);
+            }
+        });
+        assert_eq!(net.recv_flags(&b, 10, flags), Ok(b"0123456789".to_vec()));
+    });
+    shutdown(&a, 1)?;
+    assert_eq!(net.recv_flags(&b, 20, flags)?, b"0123456789");
+    Ok(())
+}
+
+#[test]
+fn a_connect_that_gave_up_is_not_let_in_later() -> Test {
+    let net = Net::new();
+    let (busy, addr) = listener(&net, 0)?;
+    let (free, elsewhere) = listener(&net, 5)?;
+    let first = net.socket(AF_INET, SOCK_STREAM)?;
+    connect(&net.ctx, &first, &addr)?;
+    let second = net.socket(AF_INET, SOCK_STREAM)?;
+    set_nonblock(&second)?;
+    for _ in 0..10 {
+        assert_eq!(connect(&net.ctx, &second, &addr), Err(EINPROGRESS));
+        connect(&net.ctx, &second, &unspec())?;
+    }
+    assert_eq!(connect(&net.ctx, &second, &elsewhere), Err(EINPROGRESS));
+    set_nonblock(&busy)?;
+    assert!(accept4(&net.ctx, &busy, 0).is_ok());
+    assert_eq!(accept4(&net.ctx, &busy, 0).err(), Some(EAGAIN));
+    assert_eq!(accept4(&net.ctx, &free, 0)?.1, getsockname(&second)?);
+    Ok(())
+}
+
+#[test]
 fn urgent_data_is_apart() -> Test {
     let net = Net::new();
     let (a, b) = connected(&net)?;

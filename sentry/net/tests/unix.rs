@@ -506,3 +506,44 @@ fn peek_offset_moves_along() -> Test {
     }
     Ok(())
 }
+
+#[test]
+fn a_signal_restarts_a_wait_without_a_time_out_only() -> Test {
+    let net = Net::new();
+    let ctx = Interrupted(&net.ctx);
+    let (a, b) = net.pair(SOCK_STREAM)?;
+    let mut buf = [0; 8];
+    let mut recv =
+        |flags| recvmsg(&ctx, &b, &mut sentry_mm::IoDst::from_slice(&mut buf), flags).map(|r| r.count);
+    assert_eq!(recv(MsgFlags::empty()), Err(ERESTARTSYS));
+    let mut tv = [0; 16];
+    tv[0] = 100;
+    setsockopt(&net.ctx, &b, SOL_SOCKET, SO_RCVTIMEO_OLD, &tv)?;
+    assert_eq!(recv(MsgFlags::empty()), Err(EINTR));
+    // What was transferred before counts.
+    net.send(&a, b"abc")?;
+    assert_eq!(recv(MsgFlags::WAITALL), Ok(3));
+    let bytes = vec![0; 1 << 20];
+    let send = || sendmsg(&ctx, &a, &mut SendMsg::default(), &mut sentry_mm::IoSrc::from_slice(&bytes));
+    assert_eq!((send(), send()), (Ok(212_992), Err(ERESTARTSYS)));
+    Ok(())
+}
+
+#[test]
+fn parcels_of_files_fill_a_buffer_of_their_own_accord() -> Test {
+    let net = Net::new();
+    let (a, b) = net.pair(SOCK_STREAM)?;
+    let (x, _y) = net.pair(SOCK_DGRAM)?;
+    let mut sent = 0;
+    while send_files(&net, &a, b"x", &[&x]).is_ok() {
+        sent += 1;
+    }
+    assert!((200..400).contains(&sent), "{sent}");
+    assert_eq!(events(&a) & POLLOUT, 0);
+    for _ in 0..sent {
+        assert_eq!(net.recv(&b, 10)?, b"x");
+    }
+    assert_ne!(events(&a) & POLLOUT, 0);
+    assert_eq!(Arc::strong_count(&x), 1);
+    Ok(())
+}

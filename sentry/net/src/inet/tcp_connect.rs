@@ -30,8 +30,8 @@ pub(super) struct Listener {
     /// Made, to be accepted.
     queue: VecDeque<Arc<TcpSock>>,
     max: usize,
-    /// Asked for, while the queue is full.
-    waiting: VecDeque<Weak<TcpSock>>,
+    /// Asked for, while the queue is full: who, and to which address.
+    waiting: VecDeque<(Weak<TcpSock>, Endpoint)>,
 }
 
 impl Listener {
@@ -238,7 +238,9 @@ impl TcpSock {
         let explicit_port = theirs.binding.is_some_and(|b| b.explicit_port);
         let Phase::Listen(queue) = &mut theirs.phase else { return false };
         if queue.is_full() {
-            queue.waiting.push_back(self.this.clone());
+            // A socket stands in line once, however often it gives up and comes back.
+            queue.waiting.retain(|(w, _)| !w.ptr_eq(&self.this) && w.strong_count() > 0);
+            queue.waiting.push_back((self.this.clone(), remote));
             return true;
         }
         let up = Channel::new(&child.sock, &self.sock);
@@ -277,12 +279,26 @@ impl TcpSock {
                 Phase::Listen(listener) if !listener.is_full() => listener.waiting.pop_front(),
                 _ => None,
             };
-            let Some(next) = next else { return };
+            let Some((next, to)) = next else { return };
             if let Some(client) = next.upgrade()
+                && client.is_going_to(to)
                 && !client.join(self)
             {
-                client.done(Some(ECONNREFUSED));
+                client.refused();
             }
+        }
+    }
+
+    /// Whether a connect to `to` is under way.
+    fn is_going_to(&self, to: Endpoint) -> bool {
+        let state = self.state.lock();
+        matches!(state.phase, Phase::SynSent) && state.remote == Some(to)
+    }
+
+    /// Ends a connect that was begun, if it has not ended yet.
+    fn refused(&self) {
+        if matches!(self.state.lock().phase, Phase::SynSent) {
+            self.done(Some(ECONNREFUSED));
         }
     }
 
@@ -400,8 +416,12 @@ impl TcpSock {
                 for child in listener.queue {
                     child.abort();
                 }
-                for client in listener.waiting.iter().filter_map(Weak::upgrade) {
-                    client.done(Some(ECONNREFUSED));
+                for (client, to) in listener.waiting {
+                    if let Some(client) = client.upgrade()
+                        && client.is_going_to(to)
+                    {
+                        client.refused();
+                    }
                 }
             }
             Phase::Established(connection) => {
