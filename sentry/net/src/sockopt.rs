@@ -393,7 +393,7 @@ pub(crate) fn sock_getsockopt(sock: &Sock, listening: bool, name: i32, len: usiz
         }
         SO_PEEK_OFF if sock.family == AF_UNIX => opts.peek_off.load(Ordering::Relaxed),
         SO_PEEK_OFF => return Err(EOPNOTSUPP),
-        SO_BSDCOMPAT => 0,
+        SO_BSDCOMPAT | SO_RESERVE_MEM => 0,
         SO_BPF_EXTENSIONS => 64,
         SO_LINGER => {
             let l_linger = opts.stored.lock().get(&SO_LINGER).copied().unwrap_or(0);
@@ -418,7 +418,6 @@ pub(crate) fn sock_getsockopt(sock: &Sock, listening: bool, name: i32, len: usiz
         // There is no filter to read.
         SO_ATTACH_FILTER => return Ok(Vec::new()),
         SO_TXTIME => return Ok(clip(&[0i32; 2], len)),
-        SO_RESERVE_MEM => 0,
         SO_BINDTODEVICE => {
             if opts.bound_dev() == 0 {
                 return Ok(Vec::new());

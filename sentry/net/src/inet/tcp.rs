@@ -12,7 +12,7 @@ use fs_vfs::{Inode, PollTable, TaskContext};
 use sentry_mm::{IoDst, IoSrc};
 use sentry_sync::{Mutex, WaitQueue, level};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EAGAIN, ECONNRESET, EINVAL, ENOTCONN, EPIPE};
+use sentry_uapi::errno::{EAGAIN, ECONNRESET, EINVAL, ENOTCONN, EOPNOTSUPP, EPIPE};
 use sentry_uapi::in_::IPPROTO_TCP;
 use sentry_uapi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM};
 use sentry_uapi::socket::{MsgFlags, SOCK_STREAM};
@@ -233,6 +233,7 @@ impl ProtoOps for TcpSock {
             let state = self.state.lock();
             match &state.phase {
                 Phase::Established(connection) => Ok(connection.clone()),
+                Phase::Close if msg.flags.contains(MsgFlags::FASTOPEN) => return Err(EOPNOTSUPP),
                 Phase::SynSent => Err(EAGAIN),
                 Phase::Close | Phase::Listen(_) => Err(EPIPE),
             }
