@@ -45,15 +45,24 @@ pub fn block_on_file<T>(
         Err(EAGAIN) => {}
         done => return done,
     }
-    let mut table = PollTable::new(events, ctx.waker());
-    file.ops().poll(file, &mut table);
+    let mut table = PollTable::for_io(events, ctx.waker());
+    file.ops().poll_for(file, ctx, &mut table);
     loop {
+        table.rearm();
         match op() {
             Err(EAGAIN) => {}
             done => return done,
         }
-        if ctx.sleep(deadline)? == Sleep::TimedOut {
-            return op();
-        }
+        let ended = match ctx.sleep(deadline) {
+            Ok(Sleep::Woken) => continue,
+            Ok(Sleep::TimedOut) => EAGAIN,
+            Err(e) => e,
+        };
+        // Off the queues first: a wake-up that chose this task of several is then acted upon, and not lost.
+        drop(table);
+        return match op() {
+            Err(EAGAIN) => Err(ended),
+            done => done,
+        };
     }
 }

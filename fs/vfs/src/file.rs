@@ -1,17 +1,20 @@
 //! Linux: include/linux/fs.h, `struct file` and `struct file_operations`; fs/read_write.c.
 
-use crate::{Inode, Path, PollTable, TaskContext, block_on_file};
+use crate::notify::{fsnotify_access, fsnotify_close, fsnotify_modify};
+use crate::notify_change::{file_remove_privs, write_check_limits};
+use crate::write_access::FileWriter;
+use crate::{FileOwner, FileType, Inode, Path, PollTable, TaskContext, block_on_file, file_accessed};
 use bitflags::bitflags;
 use sentry_auth::Cred;
 use sentry_mm::{IoDst, IoSrc, Mappable};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EBADF, EINVAL, EISDIR, ENODEV, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE};
+use sentry_uapi::errno::{EBADF, EINVAL, EISDIR, ENODEV, ENOENT, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::poll::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 bitflags! {
     /// Flags of preadv2(2) and pwritev2(2).
@@ -105,6 +108,12 @@ pub trait FileOps: Any + Send + Sync {
         POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
     }
 
+    /// As [`FileOps::poll`], for a file that shows each task something else: signalfd, and epoll over one.
+    fn poll_for(&self, file: &File, ctx: &dyn TaskContext, table: &mut PollTable) -> u32 {
+        let _ = ctx;
+        self.poll(file, table)
+    }
+
     /// Whether epoll can watch it: false for regular files and directories. Linux: `file_can_poll`.
     fn pollable(&self) -> bool {
         true
@@ -120,6 +129,13 @@ pub trait FileOps: Any + Send + Sync {
     fn mmap(&self, file: &File) -> Result<Arc<dyn Mappable>, Errno> {
         let _ = file;
         Err(ENODEV)
+    }
+
+    /// Called when a writable shared mapping of the file comes (`true`) or goes (`false`). `EPERM`: the file is sealed
+    /// against it. Linux: `mapping_map_writable`.
+    fn map_writable(&self, file: &File, come: bool) -> Result<(), Errno> {
+        let _ = (file, come);
+        Ok(())
     }
 
     /// fsync(2), or fdatasync(2).
@@ -182,6 +198,9 @@ pub struct File {
     flags: AtomicU32,
     pos: Mutex<u64, { level::FILE_POS }>,
     cred: Arc<Cred>,
+    /// For a file open for writing.
+    writer: OnceLock<FileWriter>,
+    owner: Mutex<FileOwner, { level::LEAF }>,
 }
 
 impl File {
@@ -199,7 +218,22 @@ impl File {
                 | OpenFlags::NOCTTY
                 | OpenFlags::TRUNC
                 | OpenFlags::CLOEXEC);
-        Arc::new(File { path, inode, ops, flags: AtomicU32::new(kept.bits()), pos: Mutex::new(0), cred })
+        Arc::new(File {
+            path,
+            inode,
+            ops,
+            flags: AtomicU32::new(kept.bits()),
+            pos: Mutex::new(0),
+            cred,
+            writer: OnceLock::new(),
+            owner: Mutex::new(FileOwner::NOBODY),
+        })
+    }
+
+    /// Notes what a file open for writing holds.
+    pub(crate) fn set_writer(&self, writer: FileWriter) {
+        // Set once, by the open that made the file.
+        let _ = self.writer.set(writer);
     }
 
     /// Where it was opened.
@@ -238,6 +272,16 @@ impl File {
         self.ops.set_flags(self, flags)?;
         self.flags.store(flags.bits(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Who gets its signals. Linux: `f_owner`.
+    pub fn owner(&self) -> FileOwner {
+        *self.owner.lock()
+    }
+
+    /// Sets who gets its signals.
+    pub fn set_owner(&self, owner: FileOwner) {
+        *self.owner.lock() = owner;
     }
 
     /// Whether it may be read. Not with O_PATH.
@@ -289,7 +333,32 @@ impl File {
         if self.inode.is_dir() {
             return Err(EISDIR);
         }
-        self.ops.read(self, ctx, dst, pos)
+        let n = self.ops.read(self, ctx, dst, pos)?;
+        if self.inode.file_type() == FileType::Regular {
+            file_accessed(self);
+        }
+        if n > 0 {
+            fsnotify_access(self);
+        }
+        Ok(n)
+    }
+
+    /// One write, with what the VFS does around it: limits, set-ID bits, notification. Linux: `vfs_write`,
+    /// `generic_write_checks`.
+    fn write_once(&self, ctx: &dyn TaskContext, src: &mut IoSrc<'_>, pos: u64) -> Result<Written, Errno> {
+        if self.inode.file_type() == FileType::Regular && src.remaining() > 0 {
+            let at = if self.flags().contains(OpenFlags::APPEND) { self.ops.size(self)? } else { pos };
+            let allowed = write_check_limits(ctx, at, src.remaining())?;
+            if allowed < src.remaining() {
+                src.truncate(allowed);
+            }
+            file_remove_privs(ctx, self)?;
+        }
+        let written = self.ops.write(self, ctx, src, pos)?;
+        if written.count > 0 {
+            fsnotify_modify(self);
+        }
+        Ok(written)
     }
 
     /// write(2): at the file position, which moves.
@@ -301,7 +370,7 @@ impl File {
             return Err(EBADF);
         }
         let mut pos = self.pos.lock();
-        let written = self.ops.write(self, ctx, src, *pos)?;
+        let written = self.write_once(ctx, src, *pos)?;
         *pos = written.end;
         Ok(written.count)
     }
@@ -318,12 +387,12 @@ impl File {
             return Err(EBADF);
         }
         if self.ops.seekable() || self.flags().contains(OpenFlags::NONBLOCK) || io.contains(IoFlags::NOWAIT) {
-            return self.ops.write(self, ctx, src, pos).map(|w| w.count);
+            return self.write_once(ctx, src, pos).map(|w| w.count);
         }
         let mut total = 0;
         loop {
             let once =
-                block_on_file(ctx, self, POLLOUT | POLLWRNORM, None, || self.ops.write(self, ctx, src, pos));
+                block_on_file(ctx, self, POLLOUT | POLLWRNORM, None, || self.write_once(ctx, src, pos));
             match once {
                 Ok(written) => {
                     total += written.count;
@@ -372,6 +441,9 @@ impl File {
         if !self.inode.is_dir() {
             return Err(ENOTDIR);
         }
+        if self.path.dentry.is_dead() {
+            return Err(ENOENT);
+        }
         struct Track<'a>(&'a mut dyn DirSink, u64);
         impl DirSink for Track<'_> {
             fn entry(&mut self, name: &[u8], ino: u64, dtype: u8, next: u64) -> bool {
@@ -386,12 +458,19 @@ impl File {
         let mut track = Track(sink, *pos);
         let result = self.ops.readdir(self, ctx, *pos, &mut track);
         *pos = track.1;
+        drop(pos);
+        if result.is_ok() {
+            file_accessed(self);
+            fsnotify_access(self);
+        }
         result
     }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
+        fsnotify_close(self);
+        crate::locks::locks_remove_file(self);
         self.ops.release(self);
     }
 }

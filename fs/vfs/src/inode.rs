@@ -8,8 +8,10 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, EINVAL, ENODATA, ENOTDIR, ENXIO, EOPNOTSUPP, EPERM};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::stat::S_IXUGO;
+use sentry_uapi::time::Timespec;
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32};
 
 /// A file, whatever names it has. What every file has, of any filesystem, stands here; the rest is in [`Inode::ops`].
 ///
@@ -24,6 +26,10 @@ pub struct Inode {
     /// What other parts of the kernel hang on an inode: the pipe behind a FIFO, the socket bound to a name, file locks,
     /// notification marks, counts of writers. Made on first use.
     attached: Mutex<Vec<Arc<dyn Any + Send + Sync>>, { level::LEAF }>,
+    /// Writers, or with a negative sign those who deny writing. Linux: `i_writecount`.
+    pub(crate) writecount: AtomicI32,
+    /// Known to have no set-ID bits and no file capabilities for a write to take off. Linux: `S_NOSEC`.
+    pub(crate) nosec: AtomicBool,
 }
 
 bitflags! {
@@ -220,6 +226,17 @@ pub trait InodeOps: Any + Send + Sync {
         }
     }
 
+    /// Whether this is a directory that never has an entry: a place made to be mounted on. Linux: `is_empty_dir_inode`.
+    fn is_permanently_empty(&self) -> bool {
+        false
+    }
+
+    /// Sets the access time, and no other. Only called with [`crate::SuperFlags::ATIME`], when the mount's rule says so.
+    /// Linux: `update_time`.
+    fn update_atime(&self, inode: &Inode, now: Timespec) {
+        let _ = (inode, now);
+    }
+
     /// Opens a regular file or a directory (the VFS opens FIFOs and devices itself; sockets cannot be opened).
     /// `O_CREAT`, `O_EXCL` and `O_TRUNC` have been taken care of.
     fn open(
@@ -284,7 +301,16 @@ impl Inode {
         rdev: u64,
         ops: Box<dyn InodeOps>,
     ) -> Arc<Inode> {
-        Arc::new(Inode { ino, file_type, rdev, sb, ops, attached: Mutex::new(Vec::new()) })
+        Arc::new(Inode {
+            ino,
+            file_type,
+            rdev,
+            sb,
+            ops,
+            attached: Mutex::new(Vec::new()),
+            writecount: AtomicI32::new(0),
+            nosec: AtomicBool::new(false),
+        })
     }
 
     /// Inode number.

@@ -1,29 +1,7 @@
-//! Linux: include/linux/path.h and fs/mount.h.
+//! Linux: include/linux/path.h.
 
-use crate::{Dentry, SuperBlock};
+use crate::{Dentry, Inode, Mount};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-
-/// A mounted filesystem, or a part of one.
-pub struct Mount {
-    /// Number shown in mountinfo.
-    pub id: u64,
-    /// What is at the top of it.
-    pub root: Arc<Dentry>,
-    /// The filesystem.
-    pub sb: Arc<SuperBlock>,
-    /// `MNT_*` flags.
-    pub(crate) flags: AtomicU32,
-}
-
-impl Mount {
-    /// A mount that stands in no tree: of a filesystem only the kernel uses. Linux: `kern_mount`.
-    pub(crate) fn new_internal(id: u64, root: Arc<Dentry>) -> Arc<Mount> {
-        let sb = root.sb().clone();
-        sb.mounted(true);
-        Arc::new(Mount { id, root, sb, flags: AtomicU32::new(0) })
-    }
-}
 
 /// A place in the tree of names: a dentry seen through a mount.
 #[derive(Clone)]
@@ -38,5 +16,38 @@ impl Path {
     /// Whether both are the same place.
     pub fn same(&self, other: &Path) -> bool {
         Arc::ptr_eq(&self.mnt, &other.mnt) && Arc::ptr_eq(&self.dentry, &other.dentry)
+    }
+
+    /// The file there; none behind a negative dentry.
+    pub fn inode(&self) -> Option<&Arc<Inode>> {
+        self.dentry.inode_ref()
+    }
+
+    /// Whether it is the top of its mount.
+    pub fn is_mount_root(&self) -> bool {
+        Arc::ptr_eq(&self.mnt.root, &self.dentry)
+    }
+
+    /// The top of what is mounted here, or the place itself. Linux: `follow_down`.
+    pub fn follow_down(mut self) -> Path {
+        while self.dentry.is_mountpoint()
+            && let Some(child) = self.mnt.lookup_mnt(&self.dentry)
+        {
+            self.dentry = child.root.clone();
+            self.mnt = child;
+        }
+        self
+    }
+
+    /// Whether `self` is `root` or lies below it, across mounts. Linux: `path_is_under`, `is_path_reachable`.
+    pub fn is_under(&self, root: &Path) -> bool {
+        let mut mnt = self.mnt.clone();
+        let mut dentry = self.dentry.clone();
+        while !Arc::ptr_eq(&mnt, &root.mnt) {
+            let Some((parent, mountpoint)) = mnt.parent() else { return false };
+            mnt = parent;
+            dentry = mountpoint;
+        }
+        dentry.is_subdir(&root.dentry)
     }
 }

@@ -1,16 +1,16 @@
 //! Linux: include/linux/fs.h, `struct super_block`.
 
-use crate::{Dentry, FileType};
+use crate::{Dentry, FileType, Inode, Mount};
 use bitflags::bitflags;
 use sentry_auth::UserNamespace;
 use sentry_sync::{Mutex, level};
 use sentry_time::Clocks;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::EROFS;
+use sentry_uapi::errno::{EBUSY, EROFS};
 use std::any::Any;
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 bitflags! {
     /// What the VFS may assume of a filesystem.
@@ -24,6 +24,13 @@ bitflags! {
         const NODEV = 4;
         /// Nothing on it can be executed. Linux: `SB_I_NOEXEC`.
         const NOEXEC = 8;
+        /// The VFS keeps access times, through [`crate::InodeOps::update_atime`]. Without it the filesystem decides.
+        const ATIME = 16;
+        /// Shows things of the whole system: may only be mounted in a user namespace where it can be seen in full
+        /// already. Linux: `SB_I_USERNS_VISIBLE`.
+        const USERNS_VISIBLE = 32;
+        /// Dentries nobody uses are not kept. Linux: `DCACHE_DONTCACHE`.
+        const DONTCACHE = 64;
     }
 }
 
@@ -54,6 +61,9 @@ pub trait SuperOps: Any + Send + Sync {
     fn show_options(&self) -> String {
         String::new()
     }
+    /// The last mount is gone, and with it the last open file: what would keep the instance alive in a circle is to be let
+    /// go. A filesystem of a single instance, which may be mounted again, does nothing. Linux: `kill_sb`.
+    fn kill_sb(&self) {}
     /// Changes options of a mounted filesystem. Linux: `reconfigure`.
     fn remount(&self, options: &str) -> Result<(), Errno> {
         let _ = options;
@@ -78,9 +88,48 @@ pub struct SuperBlock {
     /// What `/proc/mounts` shows as the device.
     pub source: Vec<u8>,
     read_only: AtomicBool,
+    /// Taken while something moves to another directory. Linux: `s_vfs_rename_mutex`.
+    pub(crate) rename_lock: Mutex<(), { level::NAMESPACE }>,
     /// Recently used dentries, kept alive though nobody holds them. Emptied when the last mount goes.
-    lru: Mutex<VecDeque<Arc<Dentry>>, { level::LEAF }>,
+    lru: Mutex<Lru, { level::LEAF }>,
     mounts: AtomicU32,
+    /// What is mounted on its dentries, in all namespaces, by the address of the dentry. Linux: `mountpoint_hashtable`.
+    mountpoints: Mutex<HashMap<usize, Vec<Weak<Mount>>>, { level::LEAF }>,
+    /// Writers at work through any mount.
+    writers: AtomicU32,
+    /// Number of notification marks on its inodes: mostly none, which must cost nothing. Linux:
+    /// `s_fsnotify_connectors`.
+    marks: AtomicUsize,
+    /// The inodes that have them.
+    marked: Mutex<Vec<Weak<Inode>>, { level::LEAF }>,
+}
+
+/// Recently used dentries, oldest first. A dentry knows the number of its slot, so that it can be taken out of the middle.
+#[derive(Default)]
+struct Lru {
+    slots: VecDeque<Option<Arc<Dentry>>>,
+    /// Number of the first slot.
+    first: u64,
+}
+
+impl Lru {
+    fn push(&mut self, dentry: Arc<Dentry>) {
+        let slot = self.first.wrapping_add(self.slots.len() as u64);
+        dentry.lru_slot.store(slot, Ordering::Relaxed);
+        self.slots.push_back(Some(dentry));
+    }
+
+    fn pop(&mut self) -> Option<Arc<Dentry>> {
+        let slot = self.slots.pop_front()?;
+        self.first = self.first.wrapping_add(1);
+        slot
+    }
+
+    fn remove(&mut self, dentry: &Dentry) -> Option<Arc<Dentry>> {
+        let at = dentry.lru_slot.load(Ordering::Relaxed).wrapping_sub(self.first);
+        let slot = self.slots.get_mut(usize::try_from(at).ok()?)?;
+        if slot.as_ref().is_some_and(|d| std::ptr::eq(Arc::as_ptr(d), dentry)) { slot.take() } else { None }
+    }
 }
 
 /// Most dentries a superblock keeps alive that nobody else holds.
@@ -106,8 +155,13 @@ impl SuperBlock {
             ops,
             source: source.to_vec(),
             read_only: AtomicBool::new(false),
-            lru: Mutex::new(VecDeque::new()),
+            lru: Mutex::new(Lru::default()),
             mounts: AtomicU32::new(0),
+            mountpoints: Mutex::new(HashMap::new()),
+            writers: AtomicU32::new(0),
+            rename_lock: Mutex::new(()),
+            marks: AtomicUsize::new(0),
+            marked: Mutex::new(Vec::new()),
         })
     }
 
@@ -138,13 +192,42 @@ impl SuperBlock {
         if on_disk && self.is_read_only() { Err(EROFS) } else { Ok(()) }
     }
 
-    /// Keeps a dentry alive for a while.
-    pub(crate) fn keep(&self, dentry: Arc<Dentry>) {
+    /// Keeps a dentry alive for a while, and lets go of one that has not been used for long.
+    pub(crate) fn keep(&self, dentry: &Arc<Dentry>) {
+        if self.flags.contains(SuperFlags::DONTCACHE) {
+            return;
+        }
         let mut lru = self.lru.lock();
-        lru.push_back(dentry);
-        let old = if lru.len() > LRU_MAX { lru.pop_front() } else { None };
+        lru.push(dentry.clone());
+        let mut old = None;
+        // A second chance for what was looked up meanwhile; bounded, so that one insertion stays cheap.
+        for _ in 0..8 {
+            if lru.slots.len() <= LRU_MAX {
+                break;
+            }
+            match lru.pop() {
+                Some(d) if d.take_referenced() => lru.push(d),
+                Some(d) => {
+                    old = Some(d);
+                    break;
+                }
+                None => {}
+            }
+        }
         drop(lru);
         drop(old);
+    }
+
+    /// Stops keeping a dentry alive.
+    pub(crate) fn forget(&self, dentry: &Dentry) {
+        let gone = self.lru.lock().remove(dentry);
+        drop(gone);
+    }
+
+    /// Stops keeping any dentry alive.
+    pub(crate) fn forget_all(&self) {
+        let all = std::mem::take(&mut self.lru.lock().slots);
+        drop(all);
     }
 
     /// Notes a mount come or gone; the last one to go empties the cache.
@@ -152,8 +235,87 @@ impl SuperBlock {
         if come {
             self.mounts.fetch_add(1, Ordering::Relaxed);
         } else if self.mounts.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let all = std::mem::take(&mut *self.lru.lock());
-            drop(all);
+            self.forget_all();
+            let marked = std::mem::take(&mut *self.marked.lock());
+            for inode in marked.iter().filter_map(Weak::upgrade) {
+                crate::notify::fsnotify_unmount(&inode);
+            }
+            self.ops.kill_sb();
+        }
+    }
+
+    /// Whether anything is mounted of it.
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.mounts.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes that `mnt` is mounted on `dentry`.
+    pub(crate) fn add_mountpoint(&self, dentry: &Dentry, mnt: &Arc<Mount>) {
+        let mut mountpoints = self.mountpoints.lock();
+        mountpoints.entry(std::ptr::from_ref(dentry).addr()).or_default().push(Arc::downgrade(mnt));
+    }
+
+    /// Notes that `mnt` is not mounted on `dentry` any more.
+    pub(crate) fn remove_mountpoint(&self, dentry: &Dentry, mnt: &Mount) {
+        let mut mountpoints = self.mountpoints.lock();
+        let at = std::ptr::from_ref(dentry).addr();
+        if let Some(mounts) = mountpoints.get_mut(&at) {
+            mounts.retain(|m| !std::ptr::eq(m.as_ptr(), mnt));
+            if mounts.is_empty() {
+                mountpoints.remove(&at);
+            }
+        }
+    }
+
+    /// What is mounted on `dentry`, in all namespaces.
+    pub(crate) fn mounts_on(&self, dentry: &Dentry) -> Vec<Arc<Mount>> {
+        let mountpoints = self.mountpoints.lock();
+        let mounts = mountpoints.get(&std::ptr::from_ref(dentry).addr());
+        mounts.map(|m| m.iter().filter_map(Weak::upgrade).collect()).unwrap_or_default()
+    }
+
+    /// Notes a writer come or gone.
+    pub(crate) fn note_writer(&self, come: bool) {
+        if come {
+            self.writers.fetch_add(1, Ordering::SeqCst);
+        } else {
+            self.writers.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Makes the whole filesystem read-only, unless somebody writes. Linux: `sb_prepare_remount_readonly`.
+    ///
+    /// # Errors
+    /// `EBUSY`.
+    pub(crate) fn make_read_only(&self) -> Result<(), Errno> {
+        let was = self.read_only.swap(true, Ordering::SeqCst);
+        if !was && self.writers.load(Ordering::SeqCst) > 0 {
+            self.read_only.store(false, Ordering::SeqCst);
+            return Err(EBUSY);
+        }
+        Ok(())
+    }
+
+    /// Whether any of its inodes has a notification mark.
+    #[inline]
+    pub(crate) fn has_marks(&self) -> bool {
+        self.marks.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes a mark put on `inode`.
+    pub(crate) fn note_mark(&self, inode: &Arc<Inode>) {
+        self.marks.fetch_add(1, Ordering::Relaxed);
+        let mut marked = self.marked.lock();
+        if !marked.iter().any(|i| std::ptr::eq(i.as_ptr(), Arc::as_ptr(inode))) {
+            marked.push(Arc::downgrade(inode));
+        }
+    }
+
+    /// Notes `count` marks taken off `inode`.
+    pub(crate) fn forget_marks(&self, inode: &Arc<Inode>, count: usize) {
+        self.marks.fetch_sub(count, Ordering::Relaxed);
+        if inode.marks().is_empty() {
+            self.marked.lock().retain(|i| !std::ptr::eq(i.as_ptr(), Arc::as_ptr(inode)));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a file operation needs of the task that asks for it.
 
-use crate::Vfs;
+use crate::{FdTable, FsStruct, MountNamespace, Vfs};
 use sentry_auth::Cred;
 use sentry_mm::MemoryManager;
 use sentry_sync::{WaitQueue, Wake};
@@ -34,6 +34,15 @@ pub enum Sleep {
 pub trait TaskContext {
     /// The task's credentials (subjective ones).
     fn cred(&self) -> Arc<Cred>;
+
+    /// The task's root, working directory and umask.
+    fn fs(&self) -> Arc<FsStruct>;
+
+    /// The task's mount namespace.
+    fn mnt_ns(&self) -> Arc<MountNamespace>;
+
+    /// The task's descriptors.
+    fn files(&self) -> Arc<FdTable>;
 
     /// The task's address space.
     ///

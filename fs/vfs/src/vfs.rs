@@ -2,20 +2,23 @@
 //!
 //! Linux: fs/anon_inodes.c, fs/pipe.c (`pipefs`), net/socket.c (`sockfs`).
 
+use crate::locks::FileLocks;
+use crate::timerfd::RealtimeTimers;
 use crate::{
     Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
 };
-use crate::{SetAttr, SuperOps};
-use sentry_auth::{Cred, Kgid, Kuid, UserNamespace};
+use crate::{DeviceTable, FileSystemTable, MountTable, OpenSpecial, SetAttr, SuperOps, TaskContext};
+use crate::{EpollLimits, InotifyLimits, PipeLimits};
+use sentry_auth::{CapSet, Cred, Kgid, Kuid, UserNamespace, ns_capable};
 use sentry_sync::{Mutex, level};
-use sentry_time::Clocks;
+use sentry_time::{Clocks, TimerQueue};
 use sentry_uapi::Errno;
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::stat::makedev;
 use sentry_uapi::time::Timespec;
 use std::any::Any;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A filesystem that is mounted only inside the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +35,36 @@ pub enum Pseudo {
 pub struct Vfs {
     /// The kernel's clocks.
     pub clocks: Arc<Clocks>,
+    /// Timers of files.
+    pub timers: Arc<TimerQueue>,
+    /// Memory of pipes.
+    pub pipes: Arc<PipeLimits>,
+    /// Descriptors watched by epoll.
+    pub epoll: Arc<EpollLimits>,
+    /// Watches of inotify.
+    pub inotify: Arc<InotifyLimits>,
+    /// Locks of all files.
+    pub(crate) file_locks: Arc<FileLocks>,
+    /// Timers that have to be looked at when the clock is set.
+    pub(crate) realtime_timers: Arc<RealtimeTimers>,
     pipefs: Arc<Mount>,
     sockfs: Arc<Mount>,
     anonfs: Arc<Mount>,
+    rootfs: Arc<Mount>,
     next_ino: AtomicU64,
     next_dev: AtomicU64,
     next_mount: AtomicU64,
+    next_cookie: AtomicU32,
+    user_ns: Arc<UserNamespace>,
+    mounts: Arc<MountTable>,
+    devices: DeviceTable,
+    filesystems: FileSystemTable,
+    fifo_open: OnceLock<Arc<OpenSpecial>>,
+    close_hook: OnceLock<CloseHook>,
 }
+
+/// Called when a descriptor is closed, for the locks of its process on the file. Linux: `locks_remove_posix`.
+pub type CloseHook = fn(&dyn TaskContext, &File);
 
 impl Vfs {
     /// A fresh one, with no filesystem mounted.
@@ -67,11 +93,78 @@ impl Vfs {
             pipefs: mount(1, "pipefs", 0x5049_5045),
             sockfs: mount(2, "sockfs", 0x534f_434b),
             anonfs: mount(3, "anon_inodefs", 0x0904_1934),
+            rootfs: mount(4, "rootfs", 0x8584_58f6),
+            timers: TimerQueue::new(clocks.clone()),
+            pipes: Arc::new(PipeLimits::new()),
+            inotify: Arc::new(InotifyLimits::new()),
+            file_locks: Arc::new(FileLocks::new()),
+            realtime_timers: Arc::new(RealtimeTimers::default()),
+            epoll: Arc::new(EpollLimits::new()),
             clocks,
             next_ino: AtomicU64::new(1000),
             next_dev: AtomicU64::new(20),
             next_mount: AtomicU64::new(20),
+            next_cookie: AtomicU32::new(1),
+            user_ns: user_ns.clone(),
+            mounts: MountTable::new(),
+            devices: DeviceTable::default(),
+            filesystems: FileSystemTable::default(),
+            fifo_open: OnceLock::new(),
+            close_hook: OnceLock::new(),
         })
+    }
+
+    /// Whether `cred` has `cap` over the whole kernel. Linux: `capable`.
+    pub fn capable(&self, cred: &Cred, cap: CapSet) -> bool {
+        ns_capable(cred, &self.user_ns, cap)
+    }
+
+    /// The first user namespace.
+    pub fn user_ns(&self) -> &Arc<UserNamespace> {
+        &self.user_ns
+    }
+
+    /// The empty directory at the bottom of every mount namespace, below its root. Linux: init/do_mounts.c, `rootfs`.
+    pub(crate) fn rootfs(&self) -> &Arc<Mount> {
+        &self.rootfs
+    }
+
+    /// What serialises changes of mount trees.
+    pub(crate) fn mounts(&self) -> &Arc<MountTable> {
+        &self.mounts
+    }
+
+    /// The drivers of device nodes.
+    pub fn devices(&self) -> &DeviceTable {
+        &self.devices
+    }
+
+    /// The types of filesystems that can be mounted.
+    pub fn filesystems(&self) -> &FileSystemTable {
+        &self.filesystems
+    }
+
+    /// Says how FIFOs are opened. Counts once, at boot.
+    pub fn set_fifo_open(&self, open: Arc<OpenSpecial>) {
+        let _ = self.fifo_open.set(open);
+    }
+
+    pub(crate) fn fifo_open(&self) -> Option<&Arc<OpenSpecial>> {
+        self.fifo_open.get()
+    }
+
+    /// Says what closing a descriptor does beside the file's own `flush`. Counts once, at boot.
+    pub fn set_close_hook(&self, hook: CloseHook) {
+        let _ = self.close_hook.set(hook);
+    }
+
+    pub(crate) fn close_hook(&self) -> Option<CloseHook> {
+        self.close_hook.get().copied()
+    }
+
+    /// A number that joins the two events of a move. Linux: `fsnotify_get_cookie`.
+    pub(crate) fn next_cookie(&self) -> u32 {
+        self.next_cookie.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A device number for a filesystem without a device. Linux: `get_anon_bdev`.
@@ -129,6 +222,11 @@ impl Vfs {
     /// The path of an inode on one of the kernel's own filesystems; `name` is all that `d_path` shows of it.
     pub fn pseudo_path(&self, fs: Pseudo, inode: Arc<Inode>, name: &[u8]) -> Path {
         Path { mnt: self.pseudo_mount(fs).clone(), dentry: Dentry::new_root(inode, name) }
+    }
+
+    /// Mounts a filesystem for the kernel's own use, in no tree. Linux: `kern_mount`.
+    pub fn kern_mount(&self, root: Arc<Dentry>) -> Arc<Mount> {
+        Mount::new_internal(self.alloc_mount_id(), root)
     }
 
     fn pseudo_mount(&self, fs: Pseudo) -> &Arc<Mount> {
@@ -190,6 +288,10 @@ impl InodeOps for PseudoInode {
             ctime: self.made,
             btime: None,
         })
+    }
+
+    fn lookup(&self, _dir: &Arc<Inode>, _ctx: &dyn TaskContext, _name: &[u8]) -> Result<Arc<Inode>, Errno> {
+        Err(sentry_uapi::errno::ENOENT)
     }
 
     fn setattr(&self, _inode: &Arc<Inode>, change: &SetAttr) -> Result<(), Errno> {

@@ -1,1 +1,48 @@
-//! Placeholder.
+//! Tasks, processes, signals, futexes, program execution: the core of the kernel.
+//!
+//! Linux: kernel/. Lock order: `sentry_sync::level`; the tree of processes comes first, then a process's signal state,
+//! then a task's own. Sleeping happens with no lock held.
+#![forbid(unsafe_code)]
+
+mod access;
+mod arch;
+mod current_task;
+mod exec;
+mod exit;
+mod file_caps;
+mod fork;
+pub mod futex;
+mod kernel;
+mod namespaces;
+mod nsproxy;
+mod pid;
+mod pid_namespace;
+mod pidfd;
+mod run_loop;
+mod shmem;
+pub mod signal;
+mod syscall;
+mod task;
+mod thread_group;
+mod timer;
+mod tree;
+mod tty;
+mod wait;
+
+pub use access::ptrace_may_access;
+pub use current_task::{CurrentTask, RestartFn};
+pub use exec::{OpenExec, may_exec};
+pub use exit::nsec_to_clock_t;
+pub use fork::{CloneRequest, InitProcess, THREADS_MAX, full_affinity};
+pub use kernel::{Counters, Kernel, KernelParts, VdsoPages};
+pub use nsproxy::{CgroupNamespace, IpcNamespace, NsProxy, TimeNamespace, UtsNames, UtsNamespace};
+pub use pid::Pid;
+pub use pid_namespace::{PID_MAX, PidNamespace};
+pub use pidfd::{PidFd, pidfd_file, pidfd_group, still_there};
+pub use syscall::{SyscallExit, SyscallFn, SyscallResult, SyscallTable, SyscallTracer};
+pub use task::{Resources, RunState, SchedAttr, TASK_COMM_LEN, Task};
+pub use thread_group::{SignalState, ThreadGroup, Usage, init_rlimits};
+pub use timer::{IntervalTimer, PosixTimer, ProcessTimers, TimerClock, TimerSpec, TimerTarget};
+pub use tree::{Process, ProcessGroup, Session, Tree, Zombie};
+pub use tty::Tty;
+pub use wait::{WaitOptions, WaitOutcome, WaitTarget, siginfo_status};

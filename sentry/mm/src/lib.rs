@@ -3,14 +3,34 @@
 //! Linux: mm/. Every guest page is a page of one host memory file, so the sentry reaches it through a mapping of its own
 //! and the platform is only told what to map where.
 
+mod brk;
+mod fault;
 mod frame;
+mod info;
+mod madvise;
 mod mappable;
 mod memory_file;
+mod mlock;
 mod mm;
+mod mmap;
+mod mprotect;
+mod mremap;
+mod shared_anon;
+mod uaccess;
 mod uio;
+mod vma;
 
+pub use fault::{FaultError, FaultHistory};
 pub use frame::FrameRange;
+pub use info::{MmUsage, VmaInfo, VmaUsage};
+pub use madvise::Advice;
 pub use mappable::{MapFault, Mappable, MappedFile, MappingSet};
 pub use memory_file::{MemoryFile, PAGE_SIZE, Pin};
-pub use mm::MemoryManager;
+pub use mm::{MemoryManager, MmInfo, MmLimits};
+pub use mmap::{MMAP_MIN_ADDR, MmapRequest, Placement};
+pub use mremap::MremapMode;
+pub use platform::Prot;
+pub use shared_anon::SharedAnon;
+pub use uaccess::{FutexKey, MAX_VIEW, UserAccess, UserRange};
 pub use uio::{IoDst, IoSrc, Segs};
+pub use vma::{VmFlags, VmaFile};

@@ -53,6 +53,7 @@ pub struct MemoryFile {
     /// Pins alive that were taken in an even and in an odd epoch.
     pins: [AtomicUsize; 2],
     limit: AtomicU64,
+    next_id: AtomicU64,
 }
 
 /// Keeps frames that were in use when it was taken from being given to somebody else.
@@ -71,6 +72,7 @@ impl MemoryFile {
             epoch: AtomicU64::new(2),
             pins: [AtomicUsize::new(0), AtomicUsize::new(0)],
             limit: AtomicU64::new(u64::MAX),
+            next_id: AtomicU64::new(1),
         }))
     }
 
@@ -166,6 +168,11 @@ impl MemoryFile {
             }
             self.pins[parity].fetch_sub(1, Ordering::SeqCst);
         }
+    }
+
+    /// A number for an address space or another user of the file.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Bytes of frames handed out and not freed, with or without host memory behind them.

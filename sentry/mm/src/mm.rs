@@ -1,38 +1,338 @@
-//! Linux: include/linux/mm_types.h, `struct mm_struct`.
+//! Linux: include/linux/mm_types.h, `struct mm_struct`; kernel/fork.c, `dup_mmap`.
 
-use crate::Mappable;
+use crate::vma::{Pma, PmaMap, Vma, VmaMap, take_pmas};
+use crate::{FrameRange, MappedFile, MemoryFile, VmFlags};
+use platform::{AddressSpace, Backing, MapOp, Platform, PlatformError, Prot};
+use sentry_sync::{Mutex, RwLock, level};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::EFAULT;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use sentry_uapi::errno::ENOMEM;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+/// Most VMAs an address space may have (Linux: `sysctl_max_map_count`).
+pub(crate) const MAX_MAP_COUNT: usize = 65530;
+
+/// Limits of the task that changes an address space, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct MmLimits {
+    /// RLIMIT_AS.
+    pub address_space: u64,
+    /// RLIMIT_DATA.
+    pub data: u64,
+    /// RLIMIT_STACK.
+    pub stack: u64,
+    /// RLIMIT_MEMLOCK; `u64::MAX` with CAP_IPC_LOCK.
+    pub memlock: u64,
+}
+
+impl MmLimits {
+    /// No limit at all.
+    pub const NONE: MmLimits =
+        MmLimits { address_space: u64::MAX, data: u64::MAX, stack: u64::MAX, memlock: u64::MAX };
+}
+
+/// What `/proc/[pid]` and prctl(PR_SET_MM) know of a program in memory.
+#[derive(Clone, Default)]
+pub struct MmInfo {
+    /// Addresses of the text segment.
+    pub code: (u64, u64),
+    /// Addresses of the data segment.
+    pub data: (u64, u64),
+    /// Where the stack began.
+    pub start_stack: u64,
+    /// Addresses of the argument strings.
+    pub args: (u64, u64),
+    /// Addresses of the environment strings.
+    pub env: (u64, u64),
+    /// The auxiliary vector, as bytes.
+    pub auxv: Vec<u8>,
+    /// Keeps the program file from being written to.
+    pub exe_guard: Option<Arc<dyn std::any::Any + Send + Sync>>,
+    /// The program file.
+    pub exe: Option<Arc<dyn MappedFile>>,
+}
 
 /// A guest address space.
-pub struct MemoryManager {}
+pub struct MemoryManager {
+    pub(crate) memory: Arc<MemoryFile>,
+    pub(crate) platform: Arc<dyn Platform>,
+    aspace: Arc<dyn AddressSpace>,
+    pub(crate) weak: Weak<MemoryManager>,
+    id: u64,
+    pub(crate) inner: RwLock<Inner, { level::MM }>,
+    info: Mutex<MmInfo, { level::LEAF }>,
+    /// Counts changes, so that a repeated fault can be told from one that another thread has resolved.
+    pub(crate) changes: AtomicU64,
+    faults: AtomicU64,
+}
+
+/// The mappings of an address space.
+pub(crate) struct Inner {
+    pub(crate) vmas: VmaMap,
+    pub(crate) pmas: PmaMap,
+    /// Top of the area in which mmap(2) looks for room, downwards.
+    pub(crate) mmap_base: u64,
+    pub(crate) brk_start: u64,
+    pub(crate) brk: u64,
+    /// Bytes in VMAs.
+    pub(crate) total: u64,
+    /// Bytes in private writable VMAs. Linux: `data_vm`.
+    pub(crate) data: u64,
+    /// Bytes in VMAs with `LOCKED`.
+    pub(crate) locked: u64,
+    /// Flags future mappings get (mlockall).
+    pub(crate) def_flags: VmFlags,
+    /// Most bytes there ever were in VMAs.
+    pub(crate) peak: u64,
+}
 
 impl MemoryManager {
-    pub(crate) fn unmap_file_range(&self, _file: &dyn Mappable, _offset: u64, _len: u64, _even_private: bool) {}
-
-    /// Copies from guest memory. `EFAULT` if any byte cannot be read.
-    pub fn copy_from_user(&self, _addr: u64, _dst: &mut [u8]) -> Result<(), Errno> {
-        Err(EFAULT)
+    /// An empty address space.
+    pub fn new(
+        memory: Arc<MemoryFile>,
+        platform: Arc<dyn Platform>,
+    ) -> Result<Arc<MemoryManager>, PlatformError> {
+        let top = platform.user_range().1;
+        let inner = Inner {
+            vmas: VmaMap::new(),
+            pmas: PmaMap::new(),
+            mmap_base: top,
+            brk_start: 0,
+            brk: 0,
+            total: 0,
+            data: 0,
+            locked: 0,
+            def_flags: VmFlags::empty(),
+            peak: 0,
+        };
+        MemoryManager::with_inner(memory, platform, inner, MmInfo::default())
     }
 
-    /// Copies to guest memory. `EFAULT` if any byte cannot be written.
-    pub fn copy_to_user(&self, _addr: u64, _src: &[u8]) -> Result<(), Errno> {
-        Err(EFAULT)
+    fn with_inner(
+        memory: Arc<MemoryFile>,
+        platform: Arc<dyn Platform>,
+        inner: Inner,
+        info: MmInfo,
+    ) -> Result<Arc<MemoryManager>, PlatformError> {
+        let aspace = platform.new_address_space()?;
+        Ok(Arc::new_cyclic(|weak| MemoryManager {
+            id: memory.next_id(),
+            memory,
+            platform,
+            aspace,
+            weak: weak.clone(),
+            inner: RwLock::new(inner),
+            info: Mutex::new(info),
+            changes: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+        }))
     }
 
-    /// Reads a structure from guest memory.
-    pub fn read_obj<T: FromBytes>(&self, _addr: u64) -> Result<T, Errno> {
-        Err(EFAULT)
+    /// What the platform runs guest code in.
+    pub fn address_space(&self) -> &Arc<dyn AddressSpace> {
+        &self.aspace
     }
 
-    /// Writes a structure to guest memory.
-    pub fn write_obj<T: IntoBytes + Immutable + ?Sized>(&self, _addr: u64, _obj: &T) -> Result<(), Errno> {
-        Err(EFAULT)
+    /// The memory file the frames come from.
+    pub fn memory(&self) -> &Arc<MemoryFile> {
+        &self.memory
     }
 
-    /// Reads a string of at most `max` bytes with its terminating zero, without it. `ENAMETOOLONG` if it is longer.
-    pub fn read_cstring(&self, _addr: u64, _max: usize) -> Result<Vec<u8>, Errno> {
-        Err(EFAULT)
+    /// A number that is unique among the address spaces of this process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What `/proc/[pid]` shows of the program.
+    pub fn info(&self) -> MmInfo {
+        self.info.lock().clone()
+    }
+
+    /// Changes what `/proc/[pid]` shows of the program.
+    pub fn update_info(&self, change: impl FnOnce(&mut MmInfo)) {
+        change(&mut self.info.lock());
+    }
+
+    /// The program file. Linux: `get_mm_exe_file`.
+    pub fn exe(&self) -> Option<Arc<dyn MappedFile>> {
+        self.info.lock().exe.clone()
+    }
+
+    /// Where mmap(2) begins to look for room, downwards. Set once, by exec.
+    pub fn set_mmap_base(&self, base: u64) {
+        self.inner.write().mmap_base = base;
+    }
+
+    /// Sets the start of the heap. Set once, by exec.
+    pub fn set_brk_start(&self, addr: u64) {
+        let mut inner = self.inner.write();
+        inner.brk_start = addr;
+        inner.brk = addr;
+    }
+
+    /// Number of page faults handled.
+    pub fn fault_count(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Carries out map operations. An address space that the host cannot keep up with is lost: its pages would no longer
+    /// be what its VMAs say. It is emptied, so that whoever runs in it meets a fault.
+    pub(crate) fn apply(&self, ops: Vec<MapOp>) -> Result<(), Errno> {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        if ops.is_empty() {
+            return Ok(());
+        }
+        self.aspace.apply(ops).map_err(|_| ENOMEM)
+    }
+
+    /// A copy for fork(2): private pages are shared until one side writes.
+    pub fn fork(&self) -> Result<Arc<MemoryManager>, Errno> {
+        let mut parent = self.inner.write();
+        let mut child = Inner {
+            vmas: VmaMap::new(),
+            pmas: PmaMap::new(),
+            mmap_base: parent.mmap_base,
+            brk_start: parent.brk_start,
+            brk: parent.brk,
+            total: 0,
+            data: 0,
+            locked: 0,
+            def_flags: VmFlags::empty(),
+            peak: parent.peak,
+        };
+        let mut parent_ops = Vec::new();
+        let mut child_ops = Vec::new();
+        for (start, vma) in &parent.vmas {
+            if vma.flags.contains(VmFlags::DONTCOPY) {
+                continue;
+            }
+            let mut copy = vma.clone();
+            copy.flags -= VmFlags::LOCKED;
+            child.account(&copy, copy.end - start, true);
+            child.vmas.insert(*start, copy);
+        }
+        // PMAs are cut at VMA borders first, so that each has one set of properties.
+        let borders: Vec<u64> = parent.vmas.iter().flat_map(|(s, v)| [*s, v.end]).collect();
+        for b in borders {
+            crate::vma::split_pma(&mut parent.pmas, b);
+        }
+        let inner = &mut *parent;
+        for (start, pma) in &mut inner.pmas {
+            let Some((_, vma)) = crate::vma::find_vma(&child.vmas, *start) else { continue };
+            if vma.flags.contains(VmFlags::WIPEONFORK) {
+                continue;
+            }
+            let frames = FrameRange { start: pma.frame, end: pma.frame + (pma.end - start) };
+            self.memory.inc_ref(frames);
+            if pma.anonymous && !vma.is_shared() && !pma.write_protected {
+                pma.write_protected = true;
+                if vma.prot.contains(Prot::WRITE) {
+                    let prot = vma.prot - Prot::WRITE;
+                    parent_ops.push(MapOp::Protect { addr: *start, len: pma.end - start, prot });
+                }
+            }
+            child.pmas.insert(*start, *pma);
+            push_map(&mut child_ops, *start, pma, vma, !pma.anonymous);
+        }
+        let info = self.info.lock().clone();
+        let vmas: Vec<Vma> = child.vmas.values().cloned().collect();
+        let forked = MemoryManager::with_inner(self.memory.clone(), self.platform.clone(), child, info);
+        let result = self.apply(parent_ops);
+        drop(parent);
+        let forked = forked.map_err(|_| ENOMEM)?;
+        for vma in &vmas {
+            forked.note_file(vma, true)?;
+        }
+        result?;
+        forked.apply(child_ops)?;
+        Ok(forked)
+    }
+
+    /// Tells the file of a VMA that a mapping of it has come or gone.
+    pub(crate) fn note_file(&self, vma: &Vma, come: bool) -> Result<(), Errno> {
+        let Some(f) = &vma.file else { return Ok(()) };
+        if vma.is_shared()
+            && vma.max_prot.contains(Prot::WRITE)
+            && let Some(file) = &f.file
+        {
+            file.map_writable(come)?;
+        }
+        if come {
+            f.mappable.mappings().add(&self.weak);
+        } else {
+            f.mappable.mappings().remove(&self.weak);
+        }
+        Ok(())
+    }
+
+    /// Gives up everything mapped, when the last task leaves. Linux: `exit_mmap`.
+    pub fn exit_mmap(&self) {
+        let mut inner = self.inner.write();
+        let vmas = std::mem::take(&mut inner.vmas);
+        let pmas = std::mem::take(&mut inner.pmas);
+        (inner.total, inner.data, inner.locked) = (0, 0, 0);
+        drop(inner);
+        for vma in vmas.values() {
+            // A mapping that goes cannot fail.
+            let _ = self.note_file(vma, false);
+        }
+        drop(vmas);
+        for (start, pma) in pmas {
+            self.memory.dec_ref(FrameRange { start: pma.frame, end: pma.frame + (pma.end - start) });
+        }
+    }
+}
+
+impl Drop for MemoryManager {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        for (start, pma) in std::mem::take(&mut inner.pmas) {
+            self.memory.dec_ref(FrameRange { start: pma.frame, end: pma.frame + (pma.end - start) });
+        }
+        for vma in std::mem::take(&mut inner.vmas).values() {
+            let _ = self.note_file(vma, false);
+        }
+    }
+}
+
+impl Inner {
+    /// Counts a VMA's bytes in or out. Linux: `vm_stat_account`.
+    pub(crate) fn account(&mut self, vma: &Vma, len: u64, come: bool) {
+        let data =
+            !vma.is_shared() && vma.prot.contains(Prot::WRITE) && !vma.flags.contains(VmFlags::GROWSDOWN);
+        let locked = vma.flags.contains(VmFlags::LOCKED);
+        for (counter, counts) in [(&mut self.total, true), (&mut self.data, data), (&mut self.locked, locked)]
+        {
+            if counts {
+                *counter = if come { *counter + len } else { counter.saturating_sub(len) };
+            }
+        }
+        self.peak = self.peak.max(self.total);
+    }
+
+    /// Takes the PMAs of a range out; their references are the caller's to drop.
+    pub(crate) fn take_frames(&mut self, start: u64, end: u64) -> Vec<FrameRange> {
+        take_pmas(&mut self.pmas, start, end)
+            .into_iter()
+            .map(|(s, p)| FrameRange { start: p.frame, end: p.frame + (p.end - s) })
+            .collect()
+    }
+}
+
+/// The access a PMA is mapped with.
+pub(crate) fn map_prot(vma: &Vma, pma: &Pma) -> Prot {
+    if pma.write_protected { vma.prot - Prot::WRITE } else { vma.prot }
+}
+
+/// Adds the operation that maps a PMA as its VMA says.
+pub(crate) fn push_map(ops: &mut Vec<MapOp>, start: u64, pma: &Pma, vma: &Vma, populate: bool) {
+    let prot = map_prot(vma, pma);
+    if !prot.is_empty() {
+        let backing = Backing::Memory { offset: pma.frame };
+        ops.push(MapOp::Map { addr: start, len: pma.end - start, prot, backing, populate });
     }
 }

@@ -244,6 +244,14 @@ impl<'a> IoSrc<'a> {
     pub fn revert(&mut self, n: usize) {
         self.0.revert(n);
     }
+
+    /// Makes the view at most `n` more bytes long.
+    pub fn truncate(&mut self, n: usize) {
+        let segs = self.0.rest(n);
+        let (done, pin) = (self.0.done, self.0._pin.take());
+        self.0 = View::new(segs, pin);
+        self.0.done = done;
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 #![forbid(unsafe_code)]
 
 mod clocks;
+mod line;
+mod timekeeper;
 mod timer_queue;
 
 pub use clocks::Clocks;
+pub use timekeeper::VvarPage;
 pub use timer_queue::{Expire, TimerHandle, TimerQueue};

@@ -1,6 +1,7 @@
 //! Linux: include/uapi/asm-generic/fcntl.h and include/uapi/linux/fcntl.h.
 
 use bitflags::bitflags;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 bitflags! {
     /// Flags of open(2) and of open files.
@@ -75,7 +76,67 @@ pub const AT_SYMLINK_FOLLOW: u32 = 0x400;
 pub const AT_NO_AUTOMOUNT: u32 = 0x800;
 /// An empty path stands for the descriptor itself.
 pub const AT_EMPTY_PATH: u32 = 0x1000;
+/// Kind of agreement with a server asked of statx(2).
+pub const AT_STATX_SYNC_TYPE: u32 = 0x6000;
+/// All open-file flags that fcntl(F_SETFD) knows.
+pub const FD_CLOEXEC: u64 = 1;
+
+macro_rules! fcntl_commands {
+    ($($name:ident = $value:literal;)*) => {
+        $(#[doc = concat!("fcntl(2) command ", stringify!($value), ".")] pub const $name: u32 = $value;)*
+    };
+}
+
+fcntl_commands! {
+    F_DUPFD = 0; F_GETFD = 1; F_SETFD = 2; F_GETFL = 3; F_SETFL = 4; F_GETLK = 5; F_SETLK = 6; F_SETLKW = 7;
+    F_SETOWN = 8; F_GETOWN = 9; F_SETSIG = 10; F_GETSIG = 11; F_SETOWN_EX = 15; F_GETOWN_EX = 16;
+    F_GETOWNER_UIDS = 17; F_OFD_GETLK = 36; F_OFD_SETLK = 37; F_OFD_SETLKW = 38; F_SETLEASE = 1024;
+    F_GETLEASE = 1025; F_NOTIFY = 1026; F_DUPFD_CLOEXEC = 1030; F_SETPIPE_SZ = 1031; F_GETPIPE_SZ = 1032;
+    F_ADD_SEALS = 1033; F_GET_SEALS = 1034; F_GET_RW_HINT = 1035; F_SET_RW_HINT = 1036;
+    F_GET_FILE_RW_HINT = 1037; F_SET_FILE_RW_HINT = 1038;
+}
+
 /// Longest path with its terminating zero.
 pub const PATH_MAX: usize = 4096;
 /// Longest name of a directory entry.
 pub const NAME_MAX: usize = 255;
+
+/// Shared lock.
+pub const F_RDLCK: i16 = 0;
+/// Exclusive lock.
+pub const F_WRLCK: i16 = 1;
+/// No lock.
+pub const F_UNLCK: i16 = 2;
+
+/// flock(2): shared lock.
+pub const LOCK_SH: u32 = 1;
+/// flock(2): exclusive lock.
+pub const LOCK_EX: u32 = 2;
+/// flock(2): do not wait.
+pub const LOCK_NB: u32 = 4;
+/// flock(2): unlock.
+pub const LOCK_UN: u32 = 8;
+/// flock(2): a mandatory lock; ignored.
+pub const LOCK_MAND: u32 = 32;
+
+/// `struct flock`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Flock {
+    /// `F_RDLCK`, `F_WRLCK` or `F_UNLCK`.
+    pub l_type: i16,
+    /// What `l_start` counts from: `SEEK_*`.
+    pub l_whence: i16,
+    /// Not used.
+    pub pad0: i32,
+    /// First byte.
+    pub l_start: i64,
+    /// Number of bytes; 0 for all that follow, negative for those before.
+    pub l_len: i64,
+    /// Holder of a lock in the way; -1 if it is an open file.
+    pub l_pid: i32,
+    /// Not used.
+    pub pad1: i32,
+}
+
+const _: () = assert!(size_of::<Flock>() == size_of::<linux_raw_sys::general::flock>());

@@ -2,20 +2,38 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod auxvec;
+pub mod binfmts;
 pub mod errno;
+pub mod eventfd;
+pub mod eventpoll;
+pub mod falloc;
 pub mod fcntl;
 pub mod if_;
 pub mod in6;
 pub mod in_;
+pub mod inotify;
+pub mod ioctl;
+pub mod memfd;
 pub mod netlink;
 pub mod poll;
+pub mod resource;
 pub mod rtnetlink;
+pub mod sched;
+pub mod sigaction;
 pub mod signal;
+pub mod signalfd;
 pub mod socket;
+pub mod splice;
 pub mod stat;
 pub mod sysno;
 pub mod tcp;
 pub mod time;
+pub mod timerfd;
 pub mod un;
 
 pub use errno::Errno;
+pub mod dirent;
+
+pub mod statfs;
+pub mod uio;

@@ -43,3 +43,31 @@ impl Timespec {
         self.tv_sec >= 0 && self.tv_nsec >= 0 && self.tv_nsec < NSEC_PER_SEC
     }
 }
+
+/// `struct itimerspec` with 64-bit fields.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Itimerspec {
+    /// Period; zero for a timer that runs out once.
+    pub it_interval: Timespec,
+    /// When it runs out first; zero disarms it.
+    pub it_value: Timespec,
+}
+
+impl Itimerspec {
+    /// Whether both times are valid. Linux: `itimerspec64_valid`.
+    pub const fn is_valid(self) -> bool {
+        self.it_interval.is_valid() && self.it_value.is_valid()
+    }
+}
+
+/// Wall-clock time.
+pub const CLOCK_REALTIME: i32 = 0;
+/// Time since boot, without suspension.
+pub const CLOCK_MONOTONIC: i32 = 1;
+/// Time since boot, with suspension.
+pub const CLOCK_BOOTTIME: i32 = 7;
+/// As CLOCK_REALTIME; its timers wake a suspended system.
+pub const CLOCK_REALTIME_ALARM: i32 = 8;
+/// As CLOCK_BOOTTIME; its timers wake a suspended system.
+pub const CLOCK_BOOTTIME_ALARM: i32 = 9;

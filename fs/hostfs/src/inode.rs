@@ -1,0 +1,389 @@
+//! Inodes of host files, and how to get a descriptor for one.
+
+use crate::attr::{self, host_time};
+use crate::dir::Listing;
+use crate::fd_cache::FdSlot;
+use crate::pages::HostPages;
+use crate::super_block::{HostShared, Key, key};
+use crate::{names, open, xattr};
+use fs_vfs::{
+    Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, NewNode, Rename, SetAttr, SuperBlock, TaskContext,
+    XattrFlags,
+};
+use platform_host::fs::{self, HostStat};
+use sentry_sync::{Mutex, level};
+use sentry_uapi::Errno;
+use sentry_uapi::errno::{EINVAL, EIO, ENOENT, EROFS, ESTALE};
+use sentry_uapi::fcntl::OpenFlags;
+use std::any::Any;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+
+/// Where a file is found.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) dir: Arc<Inode>,
+    pub(crate) name: Arc<[u8]>,
+}
+
+/// A host file.
+pub(crate) struct HostInode {
+    pub(crate) fs: Arc<HostShared>,
+    pub(crate) key: Key,
+    /// None for the root and for what has been removed; both are pinned.
+    place: Mutex<Option<Place>, { level::LEAF }>,
+    /// An `O_PATH` descriptor; one for reading; one for reading and writing.
+    path: Arc<FdSlot>,
+    pub(crate) read: Arc<FdSlot>,
+    pub(crate) write: Arc<FdSlot>,
+    pinned: OnceLock<Arc<OwnedFd>>,
+    /// Attributes, where nobody else changes them.
+    attr: Mutex<Option<HostStat>, { level::LEAF }>,
+    target: OnceLock<Box<[u8]>>,
+    /// Entries of a directory, where nobody changes them.
+    pub(crate) listing: Mutex<Option<Arc<Listing>>, { level::LEAF }>,
+    /// Contents that were mapped.
+    pages: OnceLock<Arc<HostPages>>,
+    /// File capabilities, asked for at every exec; the outer `None`: not known.
+    pub(crate) capability: Mutex<Option<Option<Vec<u8>>>, { level::LEAF }>,
+}
+
+/// The filesystem's part of an inode.
+pub(crate) fn host_inode(inode: &Inode) -> Result<&HostInode, Errno> {
+    inode.downcast().ok_or(EIO)
+}
+
+impl HostShared {
+    /// The inode of a host file. Linux: `iget`.
+    pub(crate) fn iget(
+        self: &Arc<Self>,
+        sb: &Arc<SuperBlock>,
+        stat: &HostStat,
+        place: Option<Place>,
+    ) -> Arc<Inode> {
+        let file_type = attr::file_type(stat);
+        let key = key(stat);
+        if self.inodes.get(&key).is_some_and(|old| old.file_type() != file_type) {
+            // The host has given the number to another file.
+            self.inodes.forget(&key);
+        }
+        let inode = self.inodes.get_or_make(key, || {
+            let ops = HostInode {
+                fs: self.clone(),
+                key,
+                place: Mutex::new(None),
+                path: Arc::default(),
+                read: Arc::default(),
+                write: Arc::default(),
+                pinned: OnceLock::new(),
+                attr: Mutex::new(None),
+                target: OnceLock::new(),
+                listing: Mutex::new(None),
+                pages: OnceLock::new(),
+                capability: Mutex::new(None),
+            };
+            Inode::new(sb.clone(), stat.ino, file_type, attr::rdev(stat), Box::new(ops))
+        });
+        if let Ok(node) = host_inode(&inode) {
+            node.set_place(place);
+            if self.exclusive() {
+                *node.attr.lock() = Some(*stat);
+            }
+        }
+        inode
+    }
+}
+
+impl HostInode {
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.place.lock().clone()
+    }
+
+    pub(crate) fn set_place(&self, place: Option<Place>) {
+        let old = std::mem::replace(&mut *self.place.lock(), place);
+        drop(old);
+    }
+
+    /// Keeps a descriptor as long as the inode lives.
+    pub(crate) fn pin(&self, fd: Arc<OwnedFd>) {
+        // Somebody else having pinned one before is as good.
+        let _ = self.pinned.set(fd);
+    }
+
+    fn open_fd(&self) -> Option<Arc<OwnedFd>> {
+        let pinned = self.pinned.get().cloned();
+        pinned.or_else(|| self.path.get()).or_else(|| self.read.get()).or_else(|| self.write.get())
+    }
+
+    /// A descriptor that at least names the file, `O_PATH` perhaps. Directories above it are opened as needed.
+    pub(crate) fn path_fd(&self) -> Result<Arc<OwnedFd>, Errno> {
+        if let Some(fd) = self.open_fd() {
+            return Ok(fd);
+        }
+        // Walk up to the first directory that is open, then down again; not by recursion, since a guest with a writable
+        // tree decides how deep it is.
+        let mut closed: Vec<Place> = Vec::new();
+        let mut place = self.place().ok_or(ESTALE)?;
+        let mut fd = loop {
+            let dir = place.dir.clone();
+            closed.push(place);
+            let node = host_inode(&dir)?;
+            if let Some(fd) = node.open_fd() {
+                break fd;
+            }
+            place = node.place().ok_or(ESTALE)?;
+        };
+        while let Some(place) = closed.pop() {
+            let found = Arc::new(fs::open_beneath(fd.as_fd(), &place.name, host_flags::O_PATH, 0)?);
+            let node = match closed.last() {
+                Some(below) => host_inode(&below.dir)?,
+                None => self,
+            };
+            if !self.fs.exclusive() && key(&fs::stat(found.as_fd())?) != node.key {
+                return Err(ESTALE);
+            }
+            self.fs.fds.store(&node.path, found.clone());
+            fd = found;
+        }
+        Ok(fd)
+    }
+
+    /// The attributes as the host has them now.
+    pub(crate) fn stat_now(&self) -> Result<HostStat, Errno> {
+        let stat = match (self.open_fd(), self.place()) {
+            (Some(fd), _) => fs::stat(fd.as_fd())?,
+            (None, Some(place)) => {
+                let dir = host_inode(&place.dir)?.path_fd()?;
+                fs::stat_at(dir.as_fd(), &place.name)?
+            }
+            (None, None) => return Err(ESTALE),
+        };
+        if key(&stat) == self.key { Ok(stat) } else { Err(ESTALE) }
+    }
+
+    /// The attributes.
+    pub(crate) fn stat(&self) -> Result<HostStat, Errno> {
+        if !self.fs.exclusive() {
+            return self.stat_now();
+        }
+        if let Some(stat) = *self.attr.lock() {
+            return Ok(stat);
+        }
+        let stat = self.stat_now()?;
+        *self.attr.lock() = Some(stat);
+        Ok(stat)
+    }
+
+    /// What is known of the file no longer holds.
+    pub(crate) fn changed(&self) {
+        *self.attr.lock() = None;
+        let old = self.listing.lock().take();
+        drop(old);
+    }
+
+    /// The contents that were mapped, if any were.
+    pub(crate) fn pages(&self) -> Option<&Arc<HostPages>> {
+        self.pages.get()
+    }
+
+    /// The cache for mapped contents.
+    pub(crate) fn pages_or_make(&self) -> &Arc<HostPages> {
+        self.pages.get_or_init(|| HostPages::new(self.fs.clone()))
+    }
+
+    /// `EROFS` where nothing may be changed.
+    pub(crate) fn check_writable(&self) -> Result<(), Errno> {
+        if self.fs.writable { Ok(()) } else { Err(EROFS) }
+    }
+
+    fn set_size(&self, size: u64) -> Result<(), Errno> {
+        let fd = self.io_fd(true)?;
+        fs::truncate(fd.as_fd(), size)?;
+        if let Some(pages) = self.pages() {
+            pages.truncated(size)?;
+        }
+        Ok(())
+    }
+}
+
+impl InodeOps for HostInode {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn getattr(&self, _inode: &Inode) -> Result<Attr, Errno> {
+        Ok(self.fs.attr(&self.stat()?))
+    }
+
+    fn setattr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<(), Errno> {
+        self.check_writable()?;
+        self.changed();
+        if let Some(size) = change.size {
+            self.set_size(size)?;
+        }
+        if change.uid.is_some() || change.gid.is_some() {
+            let uid = change.uid.map_or(u32::MAX, |id| self.fs.uid_to_host(id.to_global()));
+            let gid = change.gid.map_or(u32::MAX, |id| self.fs.gid_to_host(id.to_global()));
+            fs::chown(self.path_fd()?.as_fd(), uid, gid)?;
+            *self.capability.lock() = None;
+        }
+        if let Some(perm) = change.perm {
+            self.chmod(inode.file_type(), perm)?;
+        }
+        if change.atime.is_some() || change.mtime.is_some() {
+            let now = inode.sb().clocks.realtime();
+            let (atime, mtime) = (host_time(change.atime, now), host_time(change.mtime, now));
+            fs::set_times(self.path_fd()?.as_fd(), atime, mtime)?;
+        }
+        self.changed();
+        Ok(())
+    }
+
+    fn lookup(&self, dir: &Arc<Inode>, _ctx: &dyn TaskContext, name: &[u8]) -> Result<Arc<Inode>, Errno> {
+        let stat = fs::stat_at(self.path_fd()?.as_fd(), name)?;
+        Ok(self.fs.iget(dir.sb(), &stat, Some(Place { dir: dir.clone(), name: name.into() })))
+    }
+
+    fn revalidate(
+        &self,
+        _dir: &Arc<Inode>,
+        _ctx: &dyn TaskContext,
+        name: &[u8],
+        found: Option<&Arc<Inode>>,
+    ) -> bool {
+        let now = self.path_fd().and_then(|fd| fs::stat_at(fd.as_fd(), name));
+        match (now, found) {
+            (Ok(stat), Some(inode)) => {
+                attr::file_type(&stat) == inode.file_type()
+                    && host_inode(inode).is_ok_and(|node| node.key == key(&stat))
+            }
+            (Err(e), None) => e == ENOENT,
+            _ => false,
+        }
+    }
+
+    fn create(
+        &self,
+        dir: &Arc<Inode>,
+        _ctx: &dyn TaskContext,
+        name: &[u8],
+        node: NewNode,
+    ) -> Result<Arc<Inode>, Errno> {
+        names::create(self, dir, name, &node)
+    }
+
+    fn tmpfile(&self, dir: &Arc<Inode>, _ctx: &dyn TaskContext, node: NewNode) -> Result<Arc<Inode>, Errno> {
+        names::tmpfile(self, dir, &node)
+    }
+
+    fn link(
+        &self,
+        dir: &Arc<Inode>,
+        _ctx: &dyn TaskContext,
+        name: &[u8],
+        target: &Arc<Inode>,
+    ) -> Result<(), Errno> {
+        names::link(self, dir, name, host_inode(target)?)
+    }
+
+    fn unlink(
+        &self,
+        _dir: &Arc<Inode>,
+        _ctx: &dyn TaskContext,
+        name: &[u8],
+        target: &Arc<Inode>,
+    ) -> Result<(), Errno> {
+        names::remove(self, name, host_inode(target)?, false)
+    }
+
+    fn rmdir(
+        &self,
+        _dir: &Arc<Inode>,
+        _ctx: &dyn TaskContext,
+        name: &[u8],
+        target: &Arc<Inode>,
+    ) -> Result<(), Errno> {
+        names::remove(self, name, host_inode(target)?, true)
+    }
+
+    fn rename(&self, rename: &Rename<'_>, _ctx: &dyn TaskContext) -> Result<(), Errno> {
+        names::rename(rename)
+    }
+
+    fn readlink(&self, inode: &Arc<Inode>, _ctx: &dyn TaskContext) -> Result<LinkTarget, Errno> {
+        if inode.file_type() != FileType::Symlink {
+            return Err(EINVAL);
+        }
+        if let Some(target) = self.target.get() {
+            return Ok(LinkTarget::Path(target.to_vec()));
+        }
+        let target = match (self.open_fd(), self.place()) {
+            (None, Some(place)) => fs::readlink_at(host_inode(&place.dir)?.path_fd()?.as_fd(), &place.name)?,
+            _ => fs::readlink(self.path_fd()?.as_fd())?,
+        };
+        // A link never changes its target, but the number may pass to another file.
+        if self.fs.exclusive() {
+            let _ = self.target.set(target.clone().into());
+        }
+        Ok(LinkTarget::Path(target))
+    }
+
+    fn open(
+        &self,
+        inode: &Arc<Inode>,
+        _ctx: &dyn TaskContext,
+        flags: OpenFlags,
+    ) -> Result<Box<dyn FileOps>, Errno> {
+        open::open(self, inode, flags)
+    }
+
+    fn getxattr(&self, inode: &Inode, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        xattr::get(self, inode.file_type(), name)
+    }
+
+    fn setxattr(&self, inode: &Inode, name: &[u8], value: &[u8], flags: XattrFlags) -> Result<(), Errno> {
+        xattr::set(self, inode.file_type(), name, value, flags)
+    }
+
+    fn listxattr(&self, inode: &Inode) -> Result<Vec<Vec<u8>>, Errno> {
+        xattr::list(self, inode.file_type())
+    }
+
+    fn removexattr(&self, inode: &Inode, name: &[u8]) -> Result<(), Errno> {
+        xattr::remove(self, inode.file_type(), name)
+    }
+}
+
+impl Drop for HostInode {
+    fn drop(&mut self) {
+        // The chain of parents may be as long as a guest likes: it is taken apart from here, not by recursion.
+        let mut place = self.place.get_mut().take();
+        while let Some(Place { dir, .. }) = place.take() {
+            if let Some(last) = Arc::into_inner(dir)
+                && let Ok(node) = host_inode(&last)
+            {
+                place = node.place.lock().take();
+            }
+        }
+    }
+}
+
+/// Host open flags used here, which are the same as the guest's on every architecture we have.
+pub(crate) mod host_flags {
+    use sentry_uapi::fcntl::OpenFlags;
+
+    const fn flag(flag: OpenFlags) -> i32 {
+        flag.bits().cast_signed()
+    }
+
+    pub(crate) const O_PATH: i32 = flag(OpenFlags::PATH);
+    pub(crate) const O_RDWR: i32 = flag(OpenFlags::RDWR);
+    pub(crate) const O_WRONLY: i32 = flag(OpenFlags::WRONLY);
+    pub(crate) const O_RDONLY: i32 = 0;
+    pub(crate) const O_CREAT: i32 = flag(OpenFlags::CREAT);
+    pub(crate) const O_EXCL: i32 = flag(OpenFlags::EXCL);
+    pub(crate) const O_DIRECTORY: i32 = flag(OpenFlags::DIRECTORY);
+    pub(crate) const O_TMPFILE: i32 = flag(OpenFlags::TMPFILE);
+    /// Never wait, never become a controlling terminal: whatever the name has turned into meanwhile.
+    pub(crate) const O_SAFE: i32 = flag(OpenFlags::NONBLOCK) | flag(OpenFlags::NOCTTY);
+}

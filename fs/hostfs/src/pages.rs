@@ -1,0 +1,387 @@
+//! Contents of host files that are mapped, as frames. Linux: mm/filemap.c.
+//!
+//! A fault reads a cluster of the file into frames. Pages given out for shared writing count as modified from then on,
+//! since nothing tells when a guest writes to them; they are written back by msync(2), fsync(2), when the last such
+//! mapping goes, and at close.
+
+use crate::super_block::HostShared;
+use fs_vfs::{ExtentAt, Extents};
+use platform_host::fs::{self, HostStat};
+use platform_host::io::{preadv, pwritev};
+use sentry_mm::{FrameRange, IoDst, IoSrc, MapFault, Mappable, MappingSet, PAGE_SIZE};
+use sentry_sync::{Mutex, level};
+use sentry_uapi::Errno;
+use sentry_uapi::errno::{EBADF, EIO, ENOMEM};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+/// Least and most bytes of the file that a fault reads. The cluster grows with the run before it.
+const CLUSTER_MIN: u64 = 64 << 10;
+const CLUSTER_MAX: u64 = 256 << 10;
+
+/// Bytes read at once on their way into frames; divides a cluster.
+const BOUNCE: usize = 64 << 10;
+
+/// The mapped contents of one file.
+pub(crate) struct HostPages {
+    this: Weak<HostPages>,
+    fs: Arc<HostShared>,
+    data: Mutex<Data, { level::PAGE_CACHE }>,
+    generation: AtomicU64,
+    mappings: MappingSet,
+    has_dirty: AtomicBool,
+}
+
+#[derive(Default)]
+struct Data {
+    extents: Extents,
+    /// Modified, or perhaps so: disjoint runs of pages, by start.
+    dirty: BTreeMap<u64, u64>,
+    /// Shared mappings that may write.
+    writable: u64,
+    fd: Option<(Arc<OwnedFd>, bool)>,
+    /// Size and time of last change when pages were read, to see whether others changed the file.
+    seen: Option<(u64, (i64, u32))>,
+    counted: bool,
+}
+
+fn page_down(offset: u64) -> u64 {
+    offset & !(PAGE_SIZE - 1)
+}
+
+fn page_up(offset: u64) -> u64 {
+    page_down(offset.saturating_add(PAGE_SIZE - 1))
+}
+
+impl Data {
+    fn mark_dirty(&mut self, start: u64, end: u64) {
+        let (mut start, mut end) = (start, end);
+        let touching: Vec<(u64, u64)> =
+            self.dirty.range(..=end).rev().take_while(|(_, e)| **e >= start).map(|(s, e)| (*s, *e)).collect();
+        for (s, e) in touching {
+            self.dirty.remove(&s);
+            start = start.min(s);
+            end = end.max(e);
+        }
+        self.dirty.insert(start, end);
+    }
+
+    fn clear_dirty(&mut self, start: u64, end: u64) {
+        let touching: Vec<(u64, u64)> =
+            self.dirty.range(..end).rev().take_while(|(_, e)| **e > start).map(|(s, e)| (*s, *e)).collect();
+        for (s, e) in touching {
+            self.dirty.remove(&s);
+            if s < start {
+                self.dirty.insert(s, start);
+            }
+            if e > end {
+                self.dirty.insert(end, e);
+            }
+        }
+    }
+
+    fn fd(&self) -> Result<Arc<OwnedFd>, Errno> {
+        self.fd.as_ref().map(|(fd, _)| fd.clone()).ok_or(EBADF)
+    }
+}
+
+impl HostPages {
+    pub(crate) fn new(fs: Arc<HostShared>) -> Arc<HostPages> {
+        Arc::new_cyclic(|this| HostPages {
+            this: this.clone(),
+            fs,
+            data: Mutex::default(),
+            generation: AtomicU64::new(0),
+            mappings: MappingSet::default(),
+            has_dirty: AtomicBool::new(false),
+        })
+    }
+
+    /// Pages are read, and if it is for that, written through this descriptor from now on.
+    pub(crate) fn use_fd(&self, fd: &Arc<OwnedFd>, writable: bool) {
+        let mut data = self.data.lock();
+        let old = match &data.fd {
+            Some((_, true)) if !writable => None,
+            _ => data.fd.replace((fd.clone(), writable)),
+        };
+        drop(data);
+        drop(old);
+    }
+
+    /// Whether frames may hold something the host does not.
+    pub(crate) fn has_dirty(&self) -> bool {
+        self.has_dirty.load(Ordering::SeqCst)
+    }
+
+    /// A shared mapping that may write comes or goes. False when the last one has gone.
+    pub(crate) fn map_writable(&self, come: bool) -> bool {
+        let mut data = self.data.lock();
+        data.writable = if come { data.writable + 1 } else { data.writable.saturating_sub(1) };
+        data.writable > 0
+    }
+
+    /// Reads a cluster at `offset` (aligned), where nothing is cached. Returns the bytes cached, none at the end.
+    fn fill(&self, data: &mut Data, offset: u64, max: u64) -> Result<u64, Errno> {
+        let ExtentAt::Hole(until) = data.extents.at(offset) else { return Ok(0) };
+        let before = data.extents.ending_at(offset).map_or(0, FrameRange::len);
+        let cluster = max.max(before).clamp(CLUSTER_MIN, CLUSTER_MAX).min(until - offset);
+        let fd = data.fd()?;
+        let frames = self.fs.memory.allocate(cluster, PAGE_SIZE)?;
+        let read = self.read_into(fd.as_fd(), frames, offset);
+        let kept = page_up(*read.as_ref().unwrap_or(&0));
+        self.fs.memory.dec_ref(frames.slice(kept, u64::MAX));
+        read?;
+        if kept > 0 {
+            data.extents.insert(offset, frames.slice(0, kept));
+        }
+        if data.seen.is_none() && !self.fs.exclusive() {
+            let stat = fs::stat(fd.as_fd())?;
+            data.seen = Some((stat.size, stat.mtime));
+        }
+        Ok(kept)
+    }
+
+    /// Reads the file into fresh frames. Through a buffer and two copies by the host, since a read straight into the
+    /// window would fault at every page, which costs more than the second copy.
+    fn read_into(&self, fd: BorrowedFd<'_>, frames: FrameRange, offset: u64) -> Result<u64, Errno> {
+        let mut buf = vec![0u8; BOUNCE];
+        let mut done = 0;
+        while done < frames.len() {
+            let at = offset.saturating_add(done);
+            let n = preadv(fd, &IoDst::from_slice(&mut buf).segs(BOUNCE), at)?;
+            if n == 0 {
+                break;
+            }
+            let part = frames.slice(done, u64::try_from(n).map_err(|_| EIO)?);
+            let mut src = IoSrc::from_slice(buf.get(..n).ok_or(EIO)?);
+            let mut to = part.start;
+            while src.remaining() > 0 && to < part.end {
+                let n = pwritev(self.fs.memory.fd(), &src.segs(usize::MAX), to)?;
+                src.advance(n);
+                to = to.saturating_add(u64::try_from(n).map_err(|_| EIO)?);
+            }
+            done += part.len();
+        }
+        Ok(done)
+    }
+
+    /// Reads, taking what frames may hold that the host does not from them.
+    pub(crate) fn read(&self, fd: BorrowedFd<'_>, dst: &mut IoDst<'_>, pos: u64) -> Result<usize, Errno> {
+        let data = self.data.lock();
+        let size = fs::stat(fd)?.size;
+        let before = dst.done();
+        let end = pos.saturating_add(u64::try_from(dst.remaining()).unwrap_or(u64::MAX)).min(size);
+        let mut at = pos;
+        while at < end {
+            let n = match data.extents.at(at) {
+                ExtentAt::Data(frames) => {
+                    let part = frames.slice(0, end - at);
+                    dst.write_seg(self.fs.memory.segment(part.start, part.len())?)
+                }
+                ExtentAt::Hole(until) => {
+                    let len = usize::try_from(until.min(end) - at).map_err(|_| EIO)?;
+                    let segs = dst.segs(len);
+                    let n = preadv(fd, crate::file::one_call(&segs), at);
+                    if let Ok(n) = n {
+                        dst.advance(n);
+                    }
+                    n
+                }
+            };
+            match n {
+                Ok(0) => break,
+                Ok(n) => at = at.saturating_add(u64::try_from(n).map_err(|_| EIO)?),
+                Err(e) if dst.done() == before => return Err(e),
+                Err(_) => break,
+            }
+        }
+        Ok(dst.done() - before)
+    }
+
+    /// The host's bytes of a range were written: brings frames up to date.
+    pub(crate) fn written(&self, fd: BorrowedFd<'_>, pos: u64, len: u64) -> Result<(), Errno> {
+        let data = self.data.lock();
+        let end = pos.saturating_add(len);
+        let mut at = pos;
+        while at < end {
+            match data.extents.at(at) {
+                ExtentAt::Data(frames) => {
+                    let part = frames.slice(0, end - at);
+                    let n = preadv(fd, &[self.fs.memory.segment(part.start, part.len())?], at)?;
+                    if n == 0 {
+                        return Ok(());
+                    }
+                    at = at.saturating_add(u64::try_from(n).map_err(|_| EIO)?);
+                }
+                ExtentAt::Hole(until) => at = until,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes modified pages of a range to the host.
+    pub(crate) fn write_back(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        if !self.has_dirty() {
+            return Ok(());
+        }
+        let mut data = self.data.lock();
+        let end = page_up(offset.saturating_add(len));
+        let Some((fd, true)) = data.fd.clone() else { return Ok(()) };
+        let size = fs::stat(fd.as_fd())?.size;
+        let runs: Vec<(u64, u64)> = data
+            .dirty
+            .range(..end)
+            .rev()
+            .take_while(|(_, e)| **e > offset)
+            .map(|(s, e)| ((*s).max(page_down(offset)), (*e).min(end).min(size)))
+            .collect();
+        for (start, stop) in runs {
+            self.write_run(&data, fd.as_fd(), start, stop)?;
+        }
+        // Pages that are still mapped for writing may change again at any time.
+        if data.writable == 0 {
+            data.clear_dirty(page_down(offset), end);
+            self.has_dirty.store(!data.dirty.is_empty(), Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn write_run(&self, data: &Data, fd: BorrowedFd<'_>, start: u64, end: u64) -> Result<(), Errno> {
+        let mut at = start;
+        while at < end {
+            match data.extents.at(at) {
+                ExtentAt::Data(frames) => {
+                    let part = frames.slice(0, end - at);
+                    let n = pwritev(fd, &[self.fs.memory.segment(part.start, part.len())?], at)?;
+                    if n == 0 {
+                        return Err(EIO);
+                    }
+                    at = at.saturating_add(u64::try_from(n).map_err(|_| EIO)?);
+                }
+                ExtentAt::Hole(until) => at = until,
+            }
+        }
+        Ok(())
+    }
+
+    /// The file was truncated, or extended, to `size`.
+    pub(crate) fn truncated(&self, size: u64) -> Result<(), Errno> {
+        {
+            let data = self.data.lock();
+            if let ExtentAt::Data(frames) = data.extents.at(size) {
+                let part = frames.slice(0, page_up(size) - size);
+                self.fs.memory.zero(part.start, part.len())?;
+            }
+        }
+        self.forget(page_up(size), u64::MAX - page_up(size));
+        Ok(())
+    }
+
+    /// Drops the frames of a range, modified or not, and takes them out of all address spaces.
+    pub(crate) fn forget(&self, offset: u64, len: u64) {
+        let end = page_up(offset.saturating_add(len));
+        let gone = {
+            let mut data = self.data.lock();
+            data.clear_dirty(page_down(offset), end);
+            self.has_dirty.store(!data.dirty.is_empty(), Ordering::SeqCst);
+            data.seen = None;
+            self.generation.fetch_add(1, Ordering::SeqCst);
+            data.extents.remove(page_down(offset), end)
+        };
+        if gone.is_empty() {
+            return;
+        }
+        self.mappings.invalidate(self, page_down(offset), end - page_down(offset), true);
+        self.free(&gone);
+    }
+
+    fn free(&self, gone: &[FrameRange]) {
+        for frames in gone {
+            self.fs.uncount_cached(frames.len());
+            self.fs.memory.dec_ref(*frames);
+        }
+    }
+
+    /// Drops everything if nothing is modified. False if something is.
+    ///
+    /// For files that nobody maps: address spaces are not told, since this runs in a fault, under the lock of one. A
+    /// mapping that comes in between keeps clean frames the cache no longer knows, which is harmless.
+    pub(crate) fn drop_clean(&self) -> bool {
+        let gone = {
+            let mut data = self.data.lock();
+            if !data.dirty.is_empty() {
+                return false;
+            }
+            data.seen = None;
+            data.counted = false;
+            self.generation.fetch_add(1, Ordering::SeqCst);
+            data.extents.remove(0, u64::MAX)
+        };
+        self.free(&gone);
+        true
+    }
+
+    /// Forgets what was read if the host's file has changed since.
+    pub(crate) fn revalidate(&self, stat: &HostStat) {
+        let seen = self.data.lock().seen;
+        if seen.is_some_and(|seen| seen != (stat.size, stat.mtime)) && !self.has_dirty() {
+            self.forget(0, u64::MAX);
+        }
+    }
+
+    fn find(&self, data: &mut Data, offset: u64, max: u64, write: bool) -> Option<FrameRange> {
+        let ExtentAt::Data(frames) = data.extents.at(offset) else { return None };
+        let frames = frames.slice(0, max);
+        self.fs.memory.inc_ref(frames);
+        if write {
+            data.mark_dirty(offset, offset + frames.len());
+            self.has_dirty.store(true, Ordering::SeqCst);
+        }
+        Some(frames)
+    }
+}
+
+impl Mappable for HostPages {
+    fn map_pages(&self, offset: u64, max: u64, write: bool) -> Result<FrameRange, MapFault> {
+        let (frames, filled, first) = {
+            let mut data = self.data.lock();
+            if let Some(frames) = self.find(&mut data, offset, max, write) {
+                return Ok(frames);
+            }
+            let filled = self.fill(&mut data, offset, max).map_err(|e| match e {
+                ENOMEM => MapFault::OutOfMemory,
+                _ => MapFault::Bus,
+            })?;
+            let frames = self.find(&mut data, offset, max, write).ok_or(MapFault::Bus)?;
+            let first = !std::mem::replace(&mut data.counted, true);
+            (frames, filled, first)
+        };
+        if let Some(this) = self.this.upgrade() {
+            self.fs.count_cached(filled, &this, first);
+        }
+        Ok(frames)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    fn mappings(&self) -> &MappingSet {
+        &self.mappings
+    }
+
+    fn msync(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        self.write_back(offset, len)?;
+        let fd = self.data.lock().fd()?;
+        fs::sync(fd.as_fd(), true)
+    }
+}
+
+impl Drop for HostPages {
+    fn drop(&mut self) {
+        let gone = self.data.get_mut().extents.remove(0, u64::MAX);
+        self.free(&gone);
+    }
+}

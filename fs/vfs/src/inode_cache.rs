@@ -1,0 +1,65 @@
+//! The inodes of a filesystem that are in use, by what tells them apart. Linux: fs/inode.c, `iget5_locked`.
+
+use crate::Inode;
+use sentry_sync::{Mutex, level};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Weak};
+
+/// Finds the one [`Inode`] of a file for as long as somebody uses it.
+///
+/// Entries of inodes that are gone are swept out when the table has doubled, so dropping an inode takes no lock.
+pub struct InodeCache<K> {
+    table: Mutex<Table<K>, { level::LEAF }>,
+}
+
+struct Table<K> {
+    inodes: HashMap<K, Weak<Inode>>,
+    sweep_at: usize,
+}
+
+/// Below this many entries sweeping is not worth it.
+const SWEEP_MIN: usize = 1024;
+
+impl<K: Eq + Hash> InodeCache<K> {
+    /// An empty one.
+    pub fn new() -> InodeCache<K> {
+        InodeCache { table: Mutex::new(Table { inodes: HashMap::new(), sweep_at: SWEEP_MIN }) }
+    }
+
+    /// The inode in use for `key`. Linux: `ilookup5`.
+    pub fn get(&self, key: &K) -> Option<Arc<Inode>> {
+        self.table.lock().inodes.get(key)?.upgrade()
+    }
+
+    /// The inode in use for `key`, made by `make` if there is none.
+    pub fn get_or_make(&self, key: K, make: impl FnOnce() -> Arc<Inode>) -> Arc<Inode> {
+        if let Some(found) = self.get(&key) {
+            return found;
+        }
+        let new = make();
+        let mut table = self.table.lock();
+        if let Some(found) = table.inodes.get(&key).and_then(Weak::upgrade) {
+            drop(table);
+            return found;
+        }
+        if table.inodes.len() >= table.sweep_at {
+            table.inodes.retain(|_, inode| inode.strong_count() > 0);
+            table.sweep_at = (table.inodes.len() * 2).max(SWEEP_MIN);
+        }
+        table.inodes.insert(key, Arc::downgrade(&new));
+        drop(table);
+        new
+    }
+
+    /// Forgets a file, whose key may come to stand for another one.
+    pub fn forget(&self, key: &K) {
+        self.table.lock().inodes.remove(key);
+    }
+}
+
+impl<K: Eq + Hash> Default for InodeCache<K> {
+    fn default() -> Self {
+        InodeCache::new()
+    }
+}

@@ -1,0 +1,115 @@
+//! Where the runtime ends and the kernel begins.
+
+use super::confine::Confinement;
+use super::files::Files;
+use super::init;
+use super::{Io, Options};
+use crate::config::PlatformKind;
+use crate::container::ContainerSpec;
+use crate::sandbox::ExitStatus;
+use crate::sandbox::control::{ControlChannel, Request};
+use anyhow::{Context, Result, anyhow};
+use fs_vfs::Vfs;
+use platform::Platform;
+use platform_host::poller::HostPoller;
+use platform_ptrace::PtracePlatform;
+use sentry_auth::UserNamespace;
+use sentry_kernel::signal::SigSource;
+use sentry_kernel::{Kernel, KernelParts, SyscallTable, ThreadGroup, VdsoPages};
+use sentry_loader::Vdso;
+use sentry_mm::MemoryFile;
+use sentry_time::Clocks;
+use sentry_uapi::signal::{SI_USER, SigInfo};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// The version of Linux whose behaviour is followed, as `LINUX_VERSION_CODE` has it: 6.1.0.
+const LINUX_VERSION_CODE: u32 = 6 << 16 | 1 << 8;
+
+/// Runs the container to its end, in this process.
+///
+/// Called with a single thread, in namespaces of its own and with an empty root, but with the host's system calls and
+/// capabilities still at hand, so that a back-end can be opened. [`Confinement::enter`] must come before guest code.
+///
+/// # Errors
+/// When the container cannot be started; a [`super::CommandError`] for a program that cannot be.
+pub fn run(
+    spec: ContainerSpec,
+    io: Io,
+    control: &Arc<ControlChannel>,
+    options: Options,
+    confinement: Confinement,
+) -> Result<ExitStatus> {
+    let memory = MemoryFile::new().map_err(|e| anyhow!("cannot make the memory file: {e}"))?;
+    memory.set_limit(host_memory());
+    let platform = new_platform(options.platform, &memory)?;
+    let clocks = Arc::new(Clocks::host());
+    let vdso = Vdso::new(&memory, &clocks, LINUX_VERSION_CODE, true)
+        .map_err(|e| anyhow!("cannot make the vDSO: {e}"))?;
+    let vdso = VdsoPages { vvar_len: Vdso::VVAR_LEN, image_len: vdso.image_len(), pages: vdso };
+    let user_ns = UserNamespace::new_initial();
+    let vfs = Vfs::new(clocks.clone(), &user_ns);
+    let Io { stdio, terminal, trees, strace, owners } = io;
+    let tracer = strace.map(super::tracer::new);
+    let kernel = Kernel::new(KernelParts {
+        platform,
+        memory,
+        timers: vfs.timers.clone(),
+        clocks,
+        vfs,
+        user_ns,
+        syscalls: SyscallTable { entries: syscalls::table::entries(), tracer },
+        cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        random: platform_host::random::fill,
+        vdso: Some(vdso),
+    });
+    let poller = HostPoller::new().map_err(|e| anyhow!("cannot watch host descriptors: {e}"))?;
+    let files = Files::new(&kernel, &spec, trees, owners)?;
+    confinement.enter()?;
+
+    let group = init::start(&kernel, spec, files, stdio, terminal, &poller, control)?;
+    spawn_control(control, &kernel, &group)?;
+    Ok(exit_status(kernel.wait_for_init()))
+}
+
+/// Memory of the host in bytes: what guests may hope for where nothing else is said.
+fn host_memory() -> u64 {
+    nix::sys::sysinfo::sysinfo().map_or(u64::MAX, |info| info.ram_total())
+}
+
+fn new_platform(kind: PlatformKind, memory: &MemoryFile) -> Result<Arc<dyn Platform>> {
+    let fd = memory.fd().as_fd().try_clone_to_owned().context("cannot duplicate the memory file")?;
+    match kind {
+        PlatformKind::Ptrace => Ok(PtracePlatform::new(fd)?),
+    }
+}
+
+/// Carries out what the command asks for. Its end ends the sandbox.
+fn spawn_control(control: &Arc<ControlChannel>, kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>) -> Result<()> {
+    let (control, kernel, group) = (control.clone(), kernel.clone(), group.clone());
+    let serve = move || {
+        while let Ok(Some(request)) = control.recv() {
+            match request {
+                Request::Signal { signo, to_group } => send(&kernel, &group, signo, to_group),
+                Request::WindowSize { .. } | Request::IdsMapped => {}
+            }
+        }
+        kernel.kill_all();
+    };
+    std::thread::Builder::new().name("control".into()).stack_size(128 << 10).spawn(serve).context("thread")?;
+    Ok(())
+}
+
+fn send(kernel: &Kernel, group: &ThreadGroup, signo: i32, to_group: bool) {
+    let info = SigInfo::from_process(signo, SI_USER, 0, 0);
+    // A first process that does not handle the signal is ended by it, as it would be without a pid namespace.
+    let source = SigSource::Outside;
+    let _ = if to_group { kernel.kill_pgrp(group.id(), info, source) } else { group.send_signal(info, source) };
+}
+
+fn exit_status(status: i32) -> ExitStatus {
+    match status & 0x7f {
+        0 => ExitStatus::Exited(u8::try_from((status >> 8) & 0xff).unwrap_or(u8::MAX)),
+        signo => ExitStatus::Signaled(signo),
+    }
+}

@@ -1,0 +1,3 @@
+//! What depends on the processor.
+
+mod x86_64;

@@ -1,0 +1,356 @@
+//! Linux: kernel/exit.c, `do_exit`, `exit_notify`, `forget_original_parent`.
+
+use crate::futex::exit_robust_list;
+use crate::signal::SigSource;
+use crate::tree::Zombie;
+use crate::{CurrentTask, Kernel, RunState, Task, ThreadGroup};
+use sentry_uapi::sigaction::{SIG_IGN, SaFlags};
+use sentry_uapi::signal::{
+    CLD_CONTINUED, CLD_EXITED, CLD_KILLED, SI_KERNEL, SIGCHLD, SIGCONT, SIGHUP, SIGKILL, SigInfo,
+};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Clock ticks in a second, as programs see them.
+const USER_HZ: u64 = 100;
+
+/// Nanoseconds as clock ticks.
+pub fn nsec_to_clock_t(ns: u64) -> i64 {
+    i64::try_from(ns / (1_000_000_000 / USER_HZ)).unwrap_or(i64::MAX)
+}
+
+impl CurrentTask {
+    /// exit(2) of this thread alone: it ends with this status (as wait4(2) has it) when it comes back to its loop.
+    pub fn exit_thread(&mut self, status: i32) {
+        self.exit_status = Some(status);
+    }
+
+    /// exit_group(2).
+    pub fn exit_group(&mut self, status: i32) {
+        let status = self.group.group_exit(status);
+        self.exit_status = Some(status);
+    }
+
+    /// Ends the thread: gives up what it holds and tells whoever wants to know.
+    pub(crate) fn do_exit(mut self, status: i32) {
+        let kernel = self.kernel().clone();
+        let task = self.task().clone();
+        task.exiting.store(true, Ordering::Release);
+        if let Some(tracer) = kernel.syscalls.tracer.clone() {
+            tracer.task_exit(&self, status);
+        }
+        self.exit_mm();
+        let (files, fs_gone) = {
+            let mut r = task.resources.lock();
+            (r.files.take(), r.mm.take())
+        };
+        drop(fs_gone);
+        if let Some(files) = files {
+            if Arc::strong_count(&files) == 1 {
+                files.close_all(&self);
+            }
+        }
+        self.ctx.leave();
+        task.set_run_state(RunState::Zombie);
+        kernel.exit_notify(&task, status);
+    }
+
+    /// Lets go of the address space: robust futexes, the word that joins threads, vfork's caller. Linux: `mm_release`.
+    pub(crate) fn exit_mm(&mut self) {
+        let Some(mm) = self.mm.clone() else { return };
+        let task = self.task().clone();
+        exit_robust_list(&task, &mm);
+        let tid_addr = task.clear_child_tid.swap(0, Ordering::Relaxed);
+        if tid_addr != 0 && Arc::strong_count(&mm) > 2 {
+            let _ = mm.write_obj(tid_addr, &0u32);
+            let _ = task.kernel.futexes.wake(&mm, tid_addr, false, 1, u32::MAX);
+        }
+        self.rseq = None;
+        self.ctx.leave();
+        task.resources.lock().mm = None;
+        self.mm = None;
+        let done = task.vfork_done.lock().take();
+        if let Some(done) = done {
+            done.complete();
+        }
+    }
+}
+
+impl Kernel {
+    /// Takes a thread out of the tree; the last one of a process leaves a zombie, or nothing.
+    fn exit_notify(self: &Arc<Self>, task: &Arc<Task>, status: i32) {
+        let group = task.group.clone();
+        let mut to_kill = Vec::new();
+        let mut hang_up = Vec::new();
+        let mut notify = None;
+        let mut init_gone = None;
+        {
+            let mut tree = self.tree.lock();
+            let tid = task.tid();
+            {
+                let mut dead = group.dead_threads.lock();
+                dead.add(&task.usage());
+            }
+            tree.tasks.remove(&tid);
+            let id = group.id();
+            let Some(p) = tree.processes.get_mut(&id) else { return };
+            p.threads.retain(|t| !Arc::ptr_eq(t, task));
+            self.pdeath_signals(&tree, tid, &mut to_kill);
+            let Some(p) = tree.processes.get_mut(&id) else { return };
+            let last = p.threads.is_empty();
+            let exec_waits = group.signal().exec_thread;
+            if let Some(waiter) = exec_waits
+                && let Some(t) = tree.tasks.get(&waiter)
+            {
+                t.parker.unpark();
+            }
+            self.finish_stop_without(&group, &mut notify);
+            if last {
+                group.dead.store(true, Ordering::Release);
+                let status = group.signal().group_exit.unwrap_or(status);
+                self.process_gone(&mut tree, &group, status, &mut to_kill, &mut hang_up, &mut init_gone);
+            }
+        }
+        for (group, signo) in to_kill {
+            let _ = group.send_signal(SigInfo::new(signo, SI_KERNEL), SigSource::Outside);
+        }
+        for pgrp in hang_up {
+            let _ = self.kill_pgrp(pgrp, SigInfo::new(SIGHUP, SI_KERNEL), SigSource::Outside);
+            let _ = self.kill_pgrp(pgrp, SigInfo::new(SIGCONT, SI_KERNEL), SigSource::Outside);
+        }
+        if let Some(signo) = notify {
+            self.notify_parent_of_stop(&group, sentry_uapi::signal::CLD_STOPPED, signo);
+        }
+        if group.is_dead() {
+            group.timers_gone();
+            group.exit_queue.wake_all(u32::MAX);
+            self.notify_parent_of_exit(&group);
+        }
+        if let Some(status) = init_gone {
+            self.note_init_exit(status);
+        }
+    }
+
+    /// A thread that ends while the others stop counts as stopped. Linux: `exit_signals`.
+    fn finish_stop_without(&self, group: &ThreadGroup, notify: &mut Option<i32>) {
+        use crate::thread_group::StopState;
+        let mut signal = group.signal();
+        if let StopState::Stopping { signo, remaining } = signal.stop {
+            if remaining <= 1 {
+                signal.stop = StopState::Stopped { signo };
+                signal.stop_report = Some(signo);
+                *notify = Some(signo);
+            } else {
+                signal.stop = StopState::Stopping { signo, remaining: remaining - 1 };
+            }
+        }
+    }
+
+    /// Children whose parent thread has ended and who asked to hear of it.
+    fn pdeath_signals(&self, tree: &crate::Tree, tid: u32, to_kill: &mut Vec<(Arc<ThreadGroup>, i32)>) {
+        for p in tree.processes.values().filter(|p| p.parent_thread == tid) {
+            for t in &p.threads {
+                let signo = t.pdeath_signal.load(Ordering::Relaxed);
+                if signo != 0 {
+                    to_kill.push((p.group.clone(), signo));
+                }
+            }
+        }
+    }
+
+    /// The last thread is gone: children get a new parent, the process becomes a zombie.
+    fn process_gone(
+        &self,
+        tree: &mut crate::Tree,
+        group: &Arc<ThreadGroup>,
+        status: i32,
+        to_kill: &mut Vec<(Arc<ThreadGroup>, i32)>,
+        hang_up: &mut Vec<u32>,
+        init_gone: &mut Option<i32>,
+    ) {
+        let id = group.id();
+        let Some(p) = tree.processes.get_mut(&id) else { return };
+        let children = std::mem::take(&mut p.children);
+        let (pgrp, session, parent) = (p.pgrp, p.session, p.parent);
+        let ns = group.pid.namespace().cloned();
+        let is_reaper = ns.as_ref().is_some_and(|n| n.child_reaper.load(Ordering::Relaxed) == id);
+        if is_reaper && let Some(ns) = &ns {
+            ns.disable_allocation();
+            for pid in ns.ids() {
+                if let Some(p) = tree.processes.get(&pid.global())
+                    && pid.global() != id
+                    && p.zombie.is_none()
+                {
+                    to_kill.push((p.group.clone(), SIGKILL));
+                }
+            }
+        }
+        let reaper = self.find_new_reaper(tree, group, parent);
+        for child in children {
+            let orphaned_before = tree.processes.get(&child).map(|c| c.pgrp);
+            if let Some(c) = tree.processes.get_mut(&child) {
+                c.parent = reaper;
+                c.parent_thread = reaper;
+                c.exit_signal = SIGCHLD;
+                for t in &c.threads {
+                    // The new parent's death is another matter.
+                    t.pdeath_signal.store(0, Ordering::Relaxed);
+                }
+            }
+            let dead_group =
+                tree.processes.get(&child).filter(|c| c.zombie.is_some()).map(|c| c.group.clone());
+            match tree.processes.get_mut(&reaper) {
+                Some(r) => {
+                    r.children.push(child);
+                    if let Some(g) = dead_group
+                        && autoreaps(&r.group)
+                    {
+                        tree.reap(g.id());
+                        continue;
+                    }
+                    let waiters = r.group.wait_chldexit.clone();
+                    waiters.wake_all(u32::MAX);
+                }
+                None if dead_group.is_some() => {
+                    tree.reap(child);
+                    continue;
+                }
+                None => {}
+            }
+            if let Some(pg) = orphaned_before
+                && pg != pgrp
+                && tree.is_orphaned_pgrp(pg, None)
+                && tree.has_stopped_jobs(pg)
+            {
+                hang_up.push(pg);
+            }
+        }
+        if tree.is_orphaned_pgrp(pgrp, Some(id)) && tree.has_stopped_jobs(pgrp) {
+            hang_up.push(pgrp);
+        }
+        if session == id
+            && let Some(s) = tree.sessions.get_mut(&session)
+            && let Some(tty) = s.tty.take()
+        {
+            let foreground = tty.foreground();
+            tty.session_gone();
+            if foreground != 0 {
+                hang_up.push(foreground);
+            }
+        }
+        if let Some(p) = tree.processes.get_mut(&id) {
+            p.zombie = Some(Zombie { status });
+        }
+        if is_reaper && ns.is_some_and(|n| n.level() == 0) {
+            *init_gone = Some(status);
+        }
+    }
+
+    /// Who takes over the children of a process that ends: a subreaper above it, else its namespace's first process.
+    fn find_new_reaper(&self, tree: &crate::Tree, group: &Arc<ThreadGroup>, parent: u32) -> u32 {
+        let init = group.pid.namespace().map_or(0, |n| n.child_reaper.load(Ordering::Relaxed));
+        if init == group.id() {
+            return group
+                .pid
+                .namespace()
+                .and_then(|n| n.parent())
+                .map_or(0, |n| n.child_reaper.load(Ordering::Relaxed));
+        }
+        if group.has_child_subreaper.load(Ordering::Relaxed) {
+            let mut at = parent;
+            while at != 0 && at != init {
+                let Some(p) = tree.processes.get(&at) else { break };
+                if p.is_subreaper && !p.threads.is_empty() {
+                    return at;
+                }
+                at = p.parent;
+            }
+        }
+        init
+    }
+
+    /// Sends the parent its signal and wakes its wait4(2); a zombie nobody wants is reaped at once. Linux:
+    /// `do_notify_parent`.
+    fn notify_parent_of_exit(&self, group: &Arc<ThreadGroup>) {
+        let (parent, signo, status) = {
+            let tree = self.tree.lock();
+            let Some(p) = tree.processes.get(&group.id()) else { return };
+            let Some(z) = p.zombie else { return };
+            let parent = tree.processes.get(&p.parent).map(|q| q.group.clone());
+            (parent, p.exit_signal, z.status)
+        };
+        let Some(parent) = parent else {
+            self.tree.lock().reap(group.id());
+            return;
+        };
+        let reap = signo == SIGCHLD && autoreaps(&parent);
+        let ignored = signo == SIGCHLD && parent.sighand().get(SIGCHLD).handler == SIG_IGN;
+        let waiters = parent.wait_chldexit.clone();
+        if signo != 0 && !ignored {
+            let info = self.child_info(
+                &parent,
+                group,
+                if status & 0x7f == 0 { CLD_EXITED } else { CLD_KILLED },
+                status,
+            );
+            let info = SigInfo { si_signo: signo, ..info };
+            let _ = parent.send_signal(info, SigSource::Outside);
+        }
+        if reap {
+            self.tree.lock().reap(group.id());
+        }
+        waiters.wake_all(u32::MAX);
+    }
+
+    /// The siginfo of a child's change of state, as its parent sees it.
+    fn child_info(
+        &self,
+        parent: &Arc<ThreadGroup>,
+        child: &Arc<ThreadGroup>,
+        code: i32,
+        status: i32,
+    ) -> SigInfo {
+        let ns = parent.pid.namespace().cloned().unwrap_or_else(|| self.root_pid_ns.clone());
+        let pid = i32::try_from(child.pid.nr_in(&ns)).unwrap_or(0);
+        let shown = match code {
+            CLD_EXITED => (status >> 8) & 0xff,
+            CLD_KILLED => status & 0x7f,
+            _ => status,
+        };
+        let usage = *child.dead_threads.lock();
+        let uid = self.uid_of(child, parent);
+        SigInfo::from_child(code, pid, uid, shown, nsec_to_clock_t(usage.utime), nsec_to_clock_t(usage.stime))
+    }
+
+    fn uid_of(&self, child: &ThreadGroup, parent: &ThreadGroup) -> u32 {
+        let viewer = parent.threads().first().map(|t| t.cred());
+        let uid = child.last_uid();
+        match viewer {
+            Some(v) => v.user_ns.from_kuid_munged(uid),
+            None => 0,
+        }
+    }
+
+    /// Tells the parent that a child has stopped or goes on. Linux: `do_notify_parent_cldstop`.
+    pub(crate) fn notify_parent_of_stop(&self, group: &ThreadGroup, code: i32, signo: i32) {
+        let (parent, child) = {
+            let tree = self.tree.lock();
+            let Some(p) = tree.processes.get(&group.id()) else { return };
+            let Some(parent) = tree.processes.get(&p.parent) else { return };
+            (parent.group.clone(), p.group.clone())
+        };
+        let flags = parent.sighand().flags(SIGCHLD);
+        if parent.sighand().get(SIGCHLD).handler != SIG_IGN && !flags.contains(SaFlags::NOCLDSTOP) {
+            let status = if code == CLD_CONTINUED { SIGCONT } else { signo };
+            let info = self.child_info(&parent, &child, code, status);
+            let _ = parent.send_signal(info, SigSource::Outside);
+        }
+        parent.wait_chldexit.wake_all(u32::MAX);
+    }
+}
+
+/// Whether a process lets its children vanish without being waited for.
+fn autoreaps(parent: &ThreadGroup) -> bool {
+    let action = parent.sighand().get(SIGCHLD);
+    action.handler == SIG_IGN || SaFlags::from_bits_retain(action.flags).contains(SaFlags::NOCLDWAIT)
+}

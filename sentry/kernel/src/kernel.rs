@@ -1,0 +1,189 @@
+//! One kernel. Everything it knows hangs here; a process may boot several.
+
+use crate::futex::FutexTable;
+use crate::{NsProxy, PidNamespace, SyscallTable, Task, Tree};
+use fs_vfs::Vfs;
+use platform::Platform;
+use sentry_auth::UserNamespace;
+use sentry_mm::{Mappable, MemoryFile};
+use sentry_sync::{Mutex, Parker, level};
+use sentry_time::{Clocks, TimerQueue};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// What a kernel is made of.
+pub struct KernelParts {
+    /// Runs guest code.
+    pub platform: Arc<dyn Platform>,
+    /// Holds guest memory.
+    pub memory: Arc<MemoryFile>,
+    /// Time.
+    pub clocks: Arc<Clocks>,
+    /// Timers on those clocks.
+    pub timers: Arc<TimerQueue>,
+    /// The file trees' common part.
+    pub vfs: Arc<Vfs>,
+    /// The first user namespace.
+    pub user_ns: Arc<UserNamespace>,
+    /// The system calls.
+    pub syscalls: SyscallTable,
+    /// Processors guests are told of.
+    pub cpus: usize,
+    /// Fills a buffer with random bytes.
+    pub random: fn(&mut [u8]),
+    /// The vDSO's pages, if there is one.
+    pub vdso: Option<VdsoPages>,
+}
+
+/// The vDSO, ready to be mapped.
+#[derive(Clone)]
+pub struct VdsoPages {
+    /// The data page and the image behind it.
+    pub pages: Arc<dyn Mappable>,
+    /// Bytes of data pages before the image.
+    pub vvar_len: u64,
+    /// Bytes of the image.
+    pub image_len: u64,
+}
+
+/// Counters that cost nothing when nobody reads them.
+#[derive(Default)]
+pub struct Counters {
+    /// System calls served.
+    pub syscalls: AtomicU64,
+    /// Page faults resolved.
+    pub faults: AtomicU64,
+    /// Tasks made.
+    pub forks: AtomicU64,
+    /// Signals delivered to handlers.
+    pub signals: AtomicU64,
+}
+
+/// A kernel.
+pub struct Kernel {
+    /// Runs guest code.
+    pub platform: Arc<dyn Platform>,
+    /// Holds guest memory.
+    pub memory: Arc<MemoryFile>,
+    /// Time.
+    pub clocks: Arc<Clocks>,
+    /// Timers.
+    pub timers: Arc<TimerQueue>,
+    /// The file trees' common part.
+    pub vfs: Arc<Vfs>,
+    /// The first user namespace.
+    pub user_ns: Arc<UserNamespace>,
+    /// The first pid namespace.
+    pub root_pid_ns: Arc<PidNamespace>,
+    /// The system calls.
+    pub syscalls: SyscallTable,
+    /// Processors guests are told of.
+    pub cpus: usize,
+    /// The vDSO.
+    pub vdso: Option<VdsoPages>,
+    /// Counters.
+    pub counters: Counters,
+    /// All processes.
+    pub tree: Mutex<Tree, { level::TASKLIST }>,
+    pub(crate) futexes: FutexTable,
+    pub(crate) shmem: OnceLock<Arc<fs_tmpfs::Shmem>>,
+    random: fn(&mut [u8]),
+    next_inum: AtomicU64,
+    /// Wait status of the first process, once it has ended.
+    init_status: OnceLock<i32>,
+    init_parker: Parker,
+}
+
+/// Number of the first namespace's nsfs inode. Linux: include/linux/proc_ns.h, `PROC_PID_INIT_INO`; the rest count on.
+const FIRST_INUM: u64 = 0xeffffff0;
+
+impl Kernel {
+    /// A kernel without processes.
+    pub fn new(parts: KernelParts) -> Arc<Kernel> {
+        let root_pid_ns = PidNamespace::new_initial(parts.user_ns.clone(), FIRST_INUM + 0xc);
+        Arc::new(Kernel {
+            platform: parts.platform,
+            memory: parts.memory,
+            clocks: parts.clocks,
+            timers: parts.timers,
+            vfs: parts.vfs,
+            user_ns: parts.user_ns,
+            root_pid_ns,
+            syscalls: parts.syscalls,
+            cpus: parts.cpus.max(1),
+            vdso: parts.vdso,
+            counters: Counters::default(),
+            tree: Mutex::new(Tree::default()),
+            futexes: FutexTable::new(),
+            shmem: OnceLock::new(),
+            random: parts.random,
+            next_inum: AtomicU64::new(FIRST_INUM + 0x20),
+            init_status: OnceLock::new(),
+            init_parker: Parker::new(),
+        })
+    }
+
+    /// A number for a new namespace's nsfs inode. Linux: `ns_alloc_inum`.
+    pub fn alloc_inum(&self) -> u64 {
+        self.next_inum.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The futexes somebody waits on.
+    pub fn futexes(&self) -> &FutexTable {
+        &self.futexes
+    }
+
+    /// Fills a buffer with random bytes.
+    pub fn random(&self, buf: &mut [u8]) {
+        (self.random)(buf);
+    }
+
+    /// A random number.
+    pub fn random_u64(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.random(&mut bytes);
+        u64::from_ne_bytes(bytes)
+    }
+
+    /// The thread with this number in `ns`.
+    pub fn find_task(&self, ns: &PidNamespace, nr: u32) -> Option<Arc<Task>> {
+        let pid = ns.find(nr)?;
+        self.tree.lock().tasks.get(&pid.global()).cloned()
+    }
+
+    /// The process with this number in `ns`.
+    pub fn find_process(&self, ns: &PidNamespace, nr: u32) -> Option<Arc<crate::ThreadGroup>> {
+        let pid = ns.find(nr)?;
+        self.tree.lock().processes.get(&pid.global()).map(|p| p.group.clone())
+    }
+
+    /// Kills everything, because whoever started the sandbox wants it gone.
+    pub fn kill_all(&self) {
+        let groups: Vec<_> = self.tree.lock().processes.values().map(|p| p.group.clone()).collect();
+        for group in groups {
+            group.kill(sentry_uapi::signal::SIGKILL);
+        }
+    }
+
+    pub(crate) fn note_init_exit(&self, status: i32) {
+        if self.init_status.set(status).is_ok() {
+            self.init_parker.unpark();
+        }
+    }
+
+    /// Waits for the first process to end; returns its wait status. For the thread that booted the kernel.
+    pub fn wait_for_init(&self) -> i32 {
+        loop {
+            if let Some(status) = self.init_status.get() {
+                return *status;
+            }
+            self.init_parker.park(None);
+        }
+    }
+
+    /// The namespaces of the first process.
+    pub fn init_ns(&self) -> Option<Arc<NsProxy>> {
+        let tree = self.tree.lock();
+        tree.tasks.get(&1).map(|t| t.ns())
+    }
+}

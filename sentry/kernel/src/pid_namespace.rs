@@ -1,0 +1,176 @@
+//! Linux: kernel/pid_namespace.c and the id allocation of kernel/pid.c.
+
+use crate::Pid;
+use sentry_auth::UserNamespace;
+use sentry_sync::{Mutex, level};
+use sentry_uapi::Errno;
+use sentry_uapi::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC};
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+/// Deepest nesting. Linux: `MAX_PID_NS_LEVEL`.
+const MAX_LEVEL: usize = 32;
+/// Ids stay below this: `/proc/sys/kernel/pid_max`.
+pub const PID_MAX: u32 = 1 << 22;
+/// After wrapping round, ids start here. Linux: `RESERVED_PIDS`.
+const RESERVED_PIDS: u32 = 300;
+
+/// A pid namespace.
+pub struct PidNamespace {
+    level: usize,
+    parent: Option<Arc<PidNamespace>>,
+    /// The namespace whose capabilities count for it.
+    pub user_ns: Arc<UserNamespace>,
+    /// Number shown by `/proc/[pid]/ns/pid`.
+    pub inum: u64,
+    state: Mutex<State, { level::LEAF }>,
+    /// Global id of the process that reaps orphans; 0 before there is one.
+    pub(crate) child_reaper: AtomicU32,
+}
+
+#[derive(Default)]
+struct State {
+    ids: BTreeMap<u32, Weak<Pid>>,
+    last: u32,
+    /// Its first process is gone: nothing can be made in it any more.
+    dying: bool,
+}
+
+impl PidNamespace {
+    /// The first namespace.
+    pub fn new_initial(user_ns: Arc<UserNamespace>, inum: u64) -> Arc<PidNamespace> {
+        Arc::new(PidNamespace {
+            level: 0,
+            parent: None,
+            user_ns,
+            inum,
+            state: Mutex::new(State::default()),
+            child_reaper: AtomicU32::new(0),
+        })
+    }
+
+    /// A child of `parent`. Linux: `create_pid_namespace`.
+    ///
+    /// # Errors
+    /// `EINVAL` if `user_ns` does not descend from the parent's; `ENOSPC` when nested too deeply.
+    pub fn create(
+        parent: &Arc<PidNamespace>,
+        user_ns: Arc<UserNamespace>,
+        inum: u64,
+    ) -> Result<Arc<PidNamespace>, Errno> {
+        if !parent.user_ns.is_ancestor_or_self(&user_ns) {
+            return Err(EINVAL);
+        }
+        if parent.level + 1 > MAX_LEVEL {
+            return Err(ENOSPC);
+        }
+        Ok(Arc::new(PidNamespace {
+            level: parent.level + 1,
+            parent: Some(parent.clone()),
+            user_ns,
+            inum,
+            state: Mutex::new(State::default()),
+            child_reaper: AtomicU32::new(0),
+        }))
+    }
+
+    /// Distance from the first namespace.
+    pub fn level(&self) -> usize {
+        self.level
+    }
+
+    /// The namespace it was made in.
+    pub fn parent(&self) -> Option<&Arc<PidNamespace>> {
+        self.parent.as_ref()
+    }
+
+    /// The id with this number. Linux: `find_pid_ns`.
+    pub fn find(&self, nr: u32) -> Option<Arc<Pid>> {
+        self.state.lock().ids.get(&nr)?.upgrade()
+    }
+
+    /// All ids in use, ascending.
+    pub fn ids(&self) -> Vec<Arc<Pid>> {
+        self.state.lock().ids.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The next number that [`PidNamespace::alloc_pid`] would look at: `/proc/loadavg` and `ns_last_pid`.
+    pub fn last_pid(&self) -> u32 {
+        self.state.lock().last
+    }
+
+    /// Shuts the namespace to new processes. Linux: `disable_pid_allocation`.
+    pub(crate) fn disable_allocation(&self) {
+        self.state.lock().dying = true;
+    }
+
+    /// A new id with a number in this namespace and each above it. `wanted` are numbers asked for with clone3's
+    /// `set_tid`, this namespace's first. Linux: `alloc_pid`.
+    ///
+    /// # Errors
+    /// `ENOMEM` when the namespace's first process is gone; `EAGAIN` when there is no number left; `EEXIST` and
+    /// `EINVAL` for numbers asked for.
+    pub fn alloc_pid(self: &Arc<Self>, wanted: &[u32]) -> Result<Arc<Pid>, Errno> {
+        let mut chain: SmallVec<[Arc<PidNamespace>; 1]> = SmallVec::new();
+        let mut ns = Some(self);
+        while let Some(n) = ns {
+            chain.push(n.clone());
+            ns = n.parent.as_ref();
+        }
+        let mut numbers: SmallVec<[(Arc<PidNamespace>, u32); 1]> = SmallVec::new();
+        for (i, ns) in chain.into_iter().enumerate() {
+            let nr = match ns.take_number(wanted.get(i).copied()) {
+                Ok(nr) => nr,
+                Err(e) => {
+                    for (ns, nr) in &numbers {
+                        ns.forget(*nr);
+                    }
+                    return Err(e);
+                }
+            };
+            numbers.push((ns, nr));
+        }
+        numbers.reverse();
+        let pid = Arc::new(Pid::new(numbers.clone()));
+        for (ns, nr) in &numbers {
+            ns.state.lock().ids.insert(*nr, Arc::downgrade(&pid));
+        }
+        Ok(pid)
+    }
+
+    fn take_number(&self, wanted: Option<u32>) -> Result<u32, Errno> {
+        let mut state = self.state.lock();
+        if state.dying {
+            return Err(ENOMEM);
+        }
+        if let Some(nr) = wanted {
+            if nr == 0 || nr >= PID_MAX || (nr != 1 && self.child_reaper.load(Ordering::Relaxed) == 0) {
+                return Err(EINVAL);
+            }
+            if state.ids.contains_key(&nr) {
+                return Err(EEXIST);
+            }
+            state.ids.insert(nr, Weak::new());
+            return Ok(nr);
+        }
+        let mut nr = state.last + 1;
+        for _ in 0..PID_MAX {
+            if nr >= PID_MAX {
+                nr = RESERVED_PIDS;
+            }
+            if !state.ids.contains_key(&nr) {
+                state.last = nr;
+                state.ids.insert(nr, Weak::new());
+                return Ok(nr);
+            }
+            nr += 1;
+        }
+        Err(EAGAIN)
+    }
+
+    pub(crate) fn forget(&self, nr: u32) {
+        self.state.lock().ids.remove(&nr);
+    }
+}

@@ -1,0 +1,165 @@
+//! The loop of a task's thread. Linux: kernel/entry/common.c, `exit_to_user_mode_loop`.
+
+use crate::syscall::SyscallExit;
+use crate::{CurrentTask, Task};
+use platform::{AccessType, Fault, GuestSignal, Trap};
+use sentry_mm::FaultError;
+use sentry_uapi::sigaction::SaFlags;
+use sentry_uapi::signal::{SI_KERNEL, SIGKILL, SIGSEGV, SigInfo, SigSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+impl CurrentTask {
+    /// Runs the task until it ends.
+    pub(crate) fn run(mut self) {
+        loop {
+            if self.signal_pending() || self.saved_mask.is_some() {
+                self.work_before_guest();
+            }
+            if let Some(status) = self.exit_status {
+                self.do_exit(status);
+                return;
+            }
+            let Some(mm) = self.mm.clone() else {
+                self.exit_status = Some(SIGKILL);
+                continue;
+            };
+            self.in_syscall = None;
+            let entered = Instant::now();
+            let trap = self.ctx.switch(mm.address_space(), &mut self.regs);
+            let left = Instant::now();
+            add_time(&self.task().utime, entered, left);
+            match trap {
+                Ok(Trap::Syscall) => self.syscall(),
+                Ok(Trap::Fault(fault)) => self.page_fault(fault),
+                Ok(Trap::Signal(signal)) => self.exception(signal),
+                Ok(Trap::Interrupted) => {}
+                Err(e) => {
+                    tracing::warn!("task {}: {e}", self.tid());
+                    let status = self.group.group_exit(SIGKILL);
+                    self.exit_status = Some(status);
+                }
+            }
+            add_time(&self.task().stime, left, Instant::now());
+        }
+    }
+
+    fn syscall(&mut self) {
+        let nr = self.regs.orig_rax;
+        let args = self.regs.syscall_args();
+        self.in_syscall = Some(nr);
+        self.task().syscall.store(nr.wrapping_add(1), Ordering::Relaxed);
+        let kernel = self.kernel().clone();
+        kernel.counters.syscalls.fetch_add(1, Ordering::Relaxed);
+        if let Some(tracer) = &kernel.syscalls.tracer {
+            tracer.enter(self, nr, args);
+        }
+        let result = kernel.syscalls.dispatch(self, nr, args);
+        if let Some(tracer) = &kernel.syscalls.tracer {
+            let shown = match result {
+                Ok(value) => Some(Ok(value)),
+                Err(SyscallExit::Errno(e)) => Some(Err(e)),
+                Err(SyscallExit::NoReturn) => None,
+            };
+            tracer.exit(self, nr, args, shown);
+        }
+        self.task().syscall.store(0, Ordering::Relaxed);
+        match result {
+            Ok(value) => self.set_syscall_result(Ok(value)),
+            Err(SyscallExit::Errno(e)) => self.set_syscall_result(Err(e)),
+            Err(SyscallExit::NoReturn) => self.in_syscall = None,
+        }
+        let unfinished = matches!(result, Err(SyscallExit::Errno(e)) if e.raw() >= 512);
+        if unfinished && !self.signal_pending() {
+            // What interrupted the call is gone (another thread took the signal): make the call again.
+            self.restart_without_handler();
+        }
+    }
+
+    fn page_fault(&mut self, fault: Fault) {
+        let Some(mm) = self.mm.clone() else { return };
+        self.kernel().counters.faults.fetch_add(1, Ordering::Relaxed);
+        let limits = self.mm_limits();
+        let rip = self.regs.rip;
+        match mm.handle_guest_fault(fault.addr, fault.access, rip, &mut self.faults, &limits) {
+            Ok(()) => {}
+            Err(FaultError::Signal { signo, code }) => {
+                self.last_fault = Some((fault.addr, fault.access));
+                self.task().force_sig(SigInfo::from_fault(signo, code, fault.addr));
+            }
+            Err(FaultError::OutOfMemory) => {
+                let status = self.group.group_exit(SIGKILL);
+                self.exit_status = Some(status);
+            }
+        }
+    }
+
+    fn exception(&mut self, signal: GuestSignal) {
+        self.last_fault = None;
+        self.task().force_sig(SigInfo::from_fault(signal.signo, signal.code, signal.addr));
+    }
+
+    /// Trap number and address for a frame: what a handler of SIGSEGV finds in its context.
+    pub(crate) fn faults_for_frame(&self) -> (u64, u64) {
+        /// Exception vector of a page fault.
+        const X86_TRAP_PF: u64 = 14;
+        self.last_fault.map_or((0, 0), |(addr, _): (u64, AccessType)| (X86_TRAP_PF, addr))
+    }
+
+    /// Delivers what is pending and restores a temporary mask.
+    fn work_before_guest(&mut self) {
+        while let Some((info, action)) = self.get_signal() {
+            let flags = SaFlags::from_bits_retain(action.flags);
+            self.fix_restart_for_handler(flags);
+            self.in_syscall = None;
+            let old_mask = self.saved_mask.take().unwrap_or_else(|| self.task().blocked());
+            if self.setup_rt_frame(&info, &action, old_mask).is_err() {
+                self.segv_in_frame(info.si_signo);
+                continue;
+            }
+            let mut mask = self.task().blocked().union(action.mask);
+            if !flags.contains(SaFlags::NODEFER) {
+                mask = mask.union(SigSet::of(info.si_signo));
+            }
+            self.set_blocked(mask);
+        }
+        if self.exit_status.is_some() {
+            return;
+        }
+        self.restart_without_handler();
+        self.in_syscall = None;
+        if let Some(mask) = self.saved_mask.take() {
+            self.set_blocked(mask);
+        }
+    }
+
+    /// A frame that cannot be written ends in SIGSEGV, which kills if it was SIGSEGV that was to be handled. Linux:
+    /// `force_sigsegv`.
+    pub fn segv_in_frame(&mut self, signo: i32) {
+        if signo == SIGSEGV {
+            let sighand = self.group.sighand();
+            sighand.set(SIGSEGV, sentry_uapi::sigaction::SigAction::default());
+        }
+        self.task().force_sig(SigInfo::new(SIGSEGV, SI_KERNEL));
+    }
+}
+
+fn add_time(counter: &std::sync::atomic::AtomicU64, from: Instant, to: Instant) {
+    let nanos = u64::try_from(to.duration_since(from).as_nanos()).unwrap_or(u64::MAX);
+    counter.fetch_add(nanos, Ordering::Relaxed);
+}
+
+/// Starts the host thread of a task.
+///
+/// # Errors
+/// The host has no thread left.
+pub(crate) fn start_thread(
+    task: &Arc<Task>,
+    make: impl FnOnce() -> CurrentTask + Send + 'static,
+) -> std::io::Result<()> {
+    /// Stack of a task's host thread. Handlers nest little; the pages are touched as they are used.
+    const STACK: usize = 512 << 10;
+    let name = format!("task-{}", task.tid());
+    std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || make().run()).map(drop)
+}

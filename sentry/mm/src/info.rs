@@ -1,0 +1,136 @@
+//! What `/proc/[pid]/{maps,smaps,statm,status}` and getrusage(2) show. Linux: fs/proc/task_mmu.c.
+
+use crate::vma::VmaFile;
+use crate::{MemoryManager, PAGE_SIZE, VmFlags};
+use platform::Prot;
+
+/// One mapping.
+#[derive(Clone)]
+pub struct VmaInfo {
+    /// First address.
+    pub start: u64,
+    /// One past the last address.
+    pub end: u64,
+    /// Access.
+    pub prot: Prot,
+    /// The most access it may get.
+    pub max_prot: Prot,
+    /// Properties.
+    pub flags: VmFlags,
+    /// The file.
+    pub file: Option<VmaFile>,
+    /// `[heap]`, `[stack]`, `[vdso]` …
+    pub name: Option<&'static str>,
+}
+
+/// Sizes in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MmUsage {
+    /// Mapped.
+    pub total: u64,
+    /// Most ever mapped.
+    pub peak: u64,
+    /// Private and writable.
+    pub data: u64,
+    /// Locked.
+    pub locked: u64,
+    /// Present in memory, of which:
+    pub resident: u64,
+    /// … pages of files.
+    pub resident_file: u64,
+    /// … pages of shared memory.
+    pub resident_shared: u64,
+    /// Stack mappings.
+    pub stack: u64,
+    /// Executable mappings.
+    pub exec: u64,
+}
+
+/// Presence of the pages of one mapping, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VmaUsage {
+    /// Present.
+    pub resident: u64,
+    /// Present and private to the process.
+    pub anonymous: u64,
+}
+
+impl MemoryManager {
+    /// All mappings, ascending.
+    pub fn vmas(&self) -> Vec<VmaInfo> {
+        let inner = self.inner.read();
+        let heap = inner.brk_start..inner.brk.max(inner.brk_start);
+        inner
+            .vmas
+            .iter()
+            .map(|(start, v)| {
+                let is_heap = v.file.is_none() && v.name.is_none() && *start < heap.end && v.end > heap.start;
+                VmaInfo {
+                    start: *start,
+                    end: v.end,
+                    prot: v.prot,
+                    max_prot: v.max_prot,
+                    flags: v.flags,
+                    file: v.file.clone(),
+                    name: if is_heap { Some("[heap]") } else { v.name },
+                }
+            })
+            .collect()
+    }
+
+    /// Start and end of the heap.
+    pub fn heap(&self) -> (u64, u64) {
+        let inner = self.inner.read();
+        (inner.brk_start, inner.brk)
+    }
+
+    /// Presence of the pages of a range.
+    pub fn usage_of(&self, start: u64, end: u64) -> VmaUsage {
+        let inner = self.inner.read();
+        let mut usage = VmaUsage::default();
+        for (present, page) in self.present_pages(&inner, start, end) {
+            if present {
+                usage.resident += PAGE_SIZE;
+                if crate::vma::find_pma(&inner.pmas, page).is_some_and(|(_, p)| p.anonymous) {
+                    usage.anonymous += PAGE_SIZE;
+                }
+            }
+        }
+        usage
+    }
+
+    /// Sizes of the whole address space. Looks at every page: not for hot paths.
+    pub fn usage(&self) -> MmUsage {
+        let inner = self.inner.read();
+        let mut usage = MmUsage {
+            total: inner.total,
+            peak: inner.peak,
+            data: inner.data,
+            locked: inner.locked,
+            ..MmUsage::default()
+        };
+        for (start, vma) in &inner.vmas {
+            if vma.flags.contains(VmFlags::GROWSDOWN) {
+                usage.stack += vma.end - start;
+            }
+            if vma.prot.contains(Prot::EXEC) {
+                usage.exec += vma.end - start;
+            }
+        }
+        for (start, pma) in &inner.pmas {
+            let frames = crate::FrameRange { start: pma.frame, end: pma.frame + (pma.end - start) };
+            let present = self.memory.mincore(frames).into_iter().filter(|p| *p).count() as u64 * PAGE_SIZE;
+            usage.resident += present;
+            if !pma.anonymous {
+                let shm = crate::vma::find_vma(&inner.vmas, *start)
+                    .is_some_and(|(_, v)| v.file.as_ref().is_some_and(|f| f.file.is_none()));
+                if shm {
+                    usage.resident_shared += present;
+                } else {
+                    usage.resident_file += present;
+                }
+            }
+        }
+        usage
+    }
+}
