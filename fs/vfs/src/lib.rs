@@ -66,7 +66,7 @@ pub use block::{block_on_file, wait_event};
 pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
-pub use do_mount::{MountArgs, do_mount, may_mount, ms};
+pub use do_mount::{MountArgs, do_mount, may_mount, mount_root, ms};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
 pub use extents::{ExtentAt, Extents};
@@ -116,7 +116,9 @@ pub use rename::do_renameat2;
 pub use select::{PollEntry, PollTarget, SelectEntry, do_poll, do_select};
 pub use signalfd::{do_signalfd, signalfd_set_mask};
 pub use splice::{do_copy_file_range, do_sendfile, do_splice, do_tee, do_vmsplice_from, do_vmsplice_to};
-pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx};
+pub use stat::{
+    Kstat, calculate_f_flags, do_faccessat, fd_statfs, user_statfs, vfs_fstat, vfs_getattr, vfs_statx,
+};
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]

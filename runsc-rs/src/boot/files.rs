@@ -116,7 +116,7 @@ impl Files {
             (MountSource::Bind { .. }, Some(root)) => {
                 make_directories(ctx, &mount.destination)?;
                 let at = sys(|| "path".into(), user_path_at(ctx, &At::Cwd, target, LookupFlags::FOLLOW))?;
-                let mounted = fs_vfs::mount_at(ctx.vfs(), &ctx.mnt_ns(), root.clone(), flags, &at);
+                let mounted = fs_vfs::mount_root(ctx, root.clone(), &at, flags);
                 sys(|| "bind".into(), mounted)
             }
             (MountSource::Bind { path, .. }, None) => {

@@ -8,7 +8,7 @@ use crate::config::PlatformKind;
 use crate::container::ContainerSpec;
 use crate::sandbox::ExitStatus;
 use crate::sandbox::control::{ControlChannel, Request};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use fs_vfs::Vfs;
 use platform::Platform;
 use platform_host::poller::HostPoller;
@@ -50,7 +50,7 @@ pub fn run(
     let user_ns = UserNamespace::new_initial();
     let vfs = Vfs::new(clocks.clone(), &user_ns);
     let Io { stdio, terminal, trees, strace, owners } = io;
-    let tracer = strace.map(|log| super::tracer::new(log));
+    let tracer = strace.map(super::tracer::new);
     let kernel = Kernel::new(KernelParts {
         platform,
         memory,
@@ -80,8 +80,7 @@ fn host_memory() -> u64 {
 fn new_platform(kind: PlatformKind, memory: &MemoryFile) -> Result<Arc<dyn Platform>> {
     let fd = memory.fd().as_fd().try_clone_to_owned().context("cannot duplicate the memory file")?;
     match kind {
-        PlatformKind::Auto | PlatformKind::Ptrace => Ok(PtracePlatform::new(fd)?),
-        other => bail!("--platform={other}: not there yet; use --platform=ptrace or leave the choice to auto"),
+        PlatformKind::Ptrace => Ok(PtracePlatform::new(fd)?),
     }
 }
 

@@ -69,7 +69,8 @@ impl CurrentTask {
         self.ctx.leave();
         task.resources.lock().mm = None;
         self.mm = None;
-        if let Some(done) = task.vfork_done.lock().take() {
+        let done = task.vfork_done.lock().take();
+        if let Some(done) = done {
             done.complete();
         }
     }
@@ -322,10 +323,10 @@ impl Kernel {
     }
 
     fn uid_of(&self, child: &ThreadGroup, parent: &ThreadGroup) -> u32 {
-        let tree = self.tree.lock();
-        let viewer = tree.processes.get(&parent.id()).and_then(|p| p.threads.first()).map(|t| t.cred());
+        let viewer = parent.threads().first().map(|t| t.cred());
+        let uid = child.last_uid();
         match viewer {
-            Some(v) => v.user_ns.from_kuid_munged(*child.last_uid.lock()),
+            Some(v) => v.user_ns.from_kuid_munged(uid),
             None => 0,
         }
     }

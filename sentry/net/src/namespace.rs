@@ -4,6 +4,7 @@ use crate::inet::ports::PortTable;
 use crate::inet::tcp::TcpSock;
 use crate::inet::udp::UdpSock;
 use crate::netdev::Loopback;
+use crate::netlink::NetlinkPorts;
 use crate::sysctl::Sysctl;
 use crate::unix::{Inflight, UnixNames};
 use sentry_auth::UserNamespace;
@@ -33,6 +34,7 @@ pub struct NetNamespace {
     pub(crate) unix: UnixNames,
     pub(crate) tcp: PortTable<TcpSock>,
     pub(crate) udp: PortTable<UdpSock>,
+    pub(crate) netlink: NetlinkPorts,
     pub(crate) kernelwide: Arc<Kernelwide>,
 }
 
@@ -59,6 +61,7 @@ impl NetNamespace {
             unix: UnixNames::new(seed),
             tcp: PortTable::new(seed),
             udp: PortTable::new(seed.rotate_left(17)),
+            netlink: NetlinkPorts::default(),
             kernelwide,
         })
     }

@@ -231,7 +231,6 @@ pub(crate) fn sock_setsockopt(sock: &Sock, cred: &Cred, name: i32, value: &[u8])
         SO_REUSEADDR => set(&opts.reuse, on),
         SO_REUSEPORT if val != 0 && !is_inet(sock) => Err(EOPNOTSUPP),
         SO_REUSEPORT => set(&opts.reuseport, on),
-        SO_TYPE | SO_PROTOCOL | SO_DOMAIN | SO_ERROR => Err(ENOPROTOOPT),
         SO_BROADCAST => set(&opts.broadcast, on),
         SO_OOBINLINE => set(&opts.oob_inline, on),
         SO_PASSCRED => set(&opts.pass_cred, on),
@@ -429,7 +428,6 @@ pub(crate) fn sock_getsockopt(sock: &Sock, listening: bool, name: i32, len: usiz
             let values = [0, load(&opts.rcvbuf), wmem, load(&opts.sndbuf), 0, wmem, 0, 0, 0];
             return Ok(clip(&values, len));
         }
-        SO_PEERSEC => return Err(ENOPROTOOPT),
         SO_MAX_PACING_RATE => {
             let rate = opts.stored.lock().get(&name).copied().unwrap_or(-1);
             if len < 8 {

@@ -225,7 +225,7 @@ fn listen_connect_accept_by_abstract_name() -> Test {
     assert_eq!(bind(&net.ctx, &server, &abstract_name("x")), Err(EINVAL));
     assert_eq!(bind(&net.ctx, &client, &name), Err(EADDRINUSE));
     assert_eq!(connect(&net.ctx, &client, &name), Err(ECONNREFUSED));
-    listen(&net.ctx, &server, 0)?;
+    listen(&net.ctx, &server, 5)?;
     set_nonblock(&server)?;
     assert_eq!(accept4(&net.ctx, &server, 0).err(), Some(EAGAIN));
     let user = net.other_user(1000);

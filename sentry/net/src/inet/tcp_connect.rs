@@ -155,7 +155,6 @@ impl TcpSock {
         {
             let mut state = self.state.lock();
             match (state.progress, &state.phase) {
-                (Progress::Connected, _) => return Err(EISCONN),
                 (Progress::Connecting, Phase::SynSent) if nonblock => return Err(EALREADY),
                 (Progress::Connecting, Phase::SynSent) => return Ok(Connect::Pending),
                 (Progress::Connecting, _) => {
@@ -163,7 +162,7 @@ impl TcpSock {
                     return self.inet_connect_result().map(|()| Connect::Done);
                 }
                 (Progress::Unconnected, Phase::Close) => {}
-                (Progress::Unconnected, _) => return Err(EISCONN),
+                (Progress::Unconnected | Progress::Connected, _) => return Err(EISCONN),
             }
             // Keeps other threads from connecting it meanwhile.
             state.progress = Progress::Connecting;

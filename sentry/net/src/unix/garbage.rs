@@ -2,7 +2,8 @@
 //!
 //! A socket sent over a socket may come to lie in a queue that only queues lead to. Such a socket's file is referred to by
 //! nothing but messages; the collector finds sets of them that are held only from within the set, and empties their
-//! queues. It runs when a local socket is released while others are in flight.
+//! queues. It runs when a local socket is released while others are in flight; not each time if those are many, so that
+//! its cost stays in proportion.
 //!
 //! It is safe against everything that goes on meanwhile, because counts rise only under its lock: what a task gains, it
 //! gains from a queue that it can reach, and whatever is reachable from a reachable queue stays.
@@ -30,7 +31,12 @@ struct Table {
     sockets: HashMap<usize, Entry>,
     /// Files in flight by who sent them.
     per_user: HashMap<Kuid, u64>,
+    /// Releases since the collector ran.
+    releases: usize,
 }
+
+/// The collector looks at this many sockets for each release.
+const WORK_PER_RELEASE: usize = 16;
 
 struct Entry {
     file: Weak<File>,
@@ -158,10 +164,12 @@ impl Inflight {
 
     /// Runs the collector if there can be garbage at all.
     pub(super) fn collect_if_needed(&self) {
-        let table = self.table.lock();
-        if table.sockets.is_empty() {
+        let mut table = self.table.lock();
+        table.releases += 1;
+        if table.sockets.is_empty() || table.sockets.len() > table.releases.saturating_mul(WORK_PER_RELEASE) {
             return;
         }
+        table.releases = 0;
         let (garbage, held) = table.garbage();
         drop(table);
         drop(garbage);

@@ -12,6 +12,7 @@ use sentry_uapi::errno::{EADDRINUSE, ECONNREFUSED, EINVAL, ENOSPC, EPROTOTYPE};
 use sentry_uapi::socket::AF_UNIX;
 use sentry_uapi::un::{SOCKADDR_UN_SIZE, SUN_PATH_OFFSET};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 
 /// The name of a socket: `sun_path` as getsockname(2) gives it.
@@ -136,9 +137,9 @@ impl UnixSock {
             table.next = (table.next + 1) % NAMES;
             let name = format!("\0{:05x}", table.next).into_bytes();
             let key = (self.sock.ty, name.clone());
-            if !table.names.contains_key(&key) {
+            if let Entry::Vacant(free) = table.names.entry(key) {
                 self.set_addr(name)?;
-                table.names.insert(key, self.this.clone());
+                free.insert(self.this.clone());
                 return Ok(());
             }
         }
