@@ -60,11 +60,7 @@ pub struct Vfs {
     devices: DeviceTable,
     filesystems: FileSystemTable,
     fifo_open: OnceLock<Arc<OpenSpecial>>,
-    close_hook: OnceLock<CloseHook>,
 }
-
-/// Called when a descriptor is closed, for the locks of its process on the file. Linux: `locks_remove_posix`.
-pub type CloseHook = fn(&dyn TaskContext, &File);
 
 impl Vfs {
     /// A fresh one, with no filesystem mounted.
@@ -110,7 +106,6 @@ impl Vfs {
             devices: DeviceTable::default(),
             filesystems: FileSystemTable::default(),
             fifo_open: OnceLock::new(),
-            close_hook: OnceLock::new(),
         })
     }
 
@@ -151,15 +146,6 @@ impl Vfs {
 
     pub(crate) fn fifo_open(&self) -> Option<&Arc<OpenSpecial>> {
         self.fifo_open.get()
-    }
-
-    /// Says what closing a descriptor does beside the file's own `flush`. Counts once, at boot.
-    pub fn set_close_hook(&self, hook: CloseHook) {
-        let _ = self.close_hook.set(hook);
-    }
-
-    pub(crate) fn close_hook(&self) -> Option<CloseHook> {
-        self.close_hook.get().copied()
     }
 
     /// A number that joins the two events of a move. Linux: `fsnotify_get_cookie`.

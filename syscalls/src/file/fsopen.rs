@@ -110,11 +110,12 @@ impl FsContext {
     /// Makes the filesystem. Linux: `vfs_cmd_create`.
     fn create(&self, task: &CurrentTask) -> Result<(), Errno> {
         let (source, options, read_only) = {
+            let allowed = mount_capable(task, &*self.fs_type);
             let mut state = self.state.lock();
             if !matches!(state.phase, Phase::Params) {
                 return Err(EBUSY);
             }
-            if !mount_capable(task, &*self.fs_type) {
+            if !allowed {
                 return Err(EPERM);
             }
             state.phase = Phase::Creating;

@@ -6,8 +6,11 @@ use super::user::get_file;
 use crate::arg::{Addr, Bits, BufIn, BufOut, Fd, Whence};
 use fs_vfs::{File, FileType, IoFlags};
 use sentry_kernel::{CurrentTask, SyscallResult};
+use sentry_mm::{IoDst, IoSrc};
+use sentry_net::{SendMsg, Socket};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, EINVAL, EISDIR, EOPNOTSUPP, ESPIPE};
+use sentry_uapi::socket::MsgFlags;
 
 /// read(2).
 pub(crate) fn read(task: &mut CurrentTask, fd: Fd, buf: BufOut, count: usize) -> SyscallResult {
@@ -191,6 +194,30 @@ fn reads_on(file: &File) -> bool {
     matches!(file.inode().file_type(), FileType::Regular | FileType::CharDevice | FileType::BlockDevice)
 }
 
+/// Reads at the file position. Sockets have time-outs, which only their own call knows. Linux: `sock_read_iter`.
+fn read_here(task: &CurrentTask, file: &File, dst: &mut IoDst<'_>, io: IoFlags) -> Result<usize, Errno> {
+    if file.inode().file_type() != FileType::Socket || Socket::of(file).is_err() {
+        return file.read(task, dst, io);
+    }
+    if dst.remaining() == 0 {
+        return Ok(0);
+    }
+    Ok(sentry_net::recvmsg(task, file, dst, wait_flags(io))?.count)
+}
+
+/// Writes at the file position. Linux: `sock_write_iter`.
+fn write_here(task: &CurrentTask, file: &File, src: &mut IoSrc<'_>, io: IoFlags) -> Result<usize, Errno> {
+    if file.inode().file_type() != FileType::Socket || Socket::of(file).is_err() {
+        return file.write(task, src, io);
+    }
+    let mut msg = SendMsg { flags: wait_flags(io), ..SendMsg::default() };
+    sentry_net::sendmsg(task, file, &mut msg, src)
+}
+
+fn wait_flags(io: IoFlags) -> MsgFlags {
+    if io.contains(IoFlags::NOWAIT) { MsgFlags::DONTWAIT } else { MsgFlags::empty() }
+}
+
 fn do_iter_read(
     task: &CurrentTask,
     file: &File,
@@ -206,7 +233,7 @@ fn do_iter_read(
             let room = dst.remaining();
             let n = match pos {
                 Some(pos) => file.read_at(task, &mut dst, pos, io)?,
-                None => file.read(task, &mut dst, io)?,
+                None => read_here(task, file, &mut dst, io)?,
             };
             Ok((n, room))
         });
@@ -240,7 +267,7 @@ fn do_iter_write(
             let offered = src.remaining();
             let n = match pos {
                 Some(pos) => file.write_at(task, &mut src, pos, io)?,
-                None => file.write(task, &mut src, io)?,
+                None => write_here(task, file, &mut src, io)?,
             };
             Ok((n, offered))
         });

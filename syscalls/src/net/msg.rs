@@ -6,13 +6,16 @@ use crate::arg::{Addr, Bits, BufIn, BufOut, Fd};
 use crate::file::UserIov;
 use fs_vfs::File;
 use sentry_kernel::{CurrentTask, SyscallResult};
-use sentry_mm::MAX_VIEW;
+use sentry_mm::{IoDst, MAX_VIEW};
 use sentry_net::{Received, SendMsg, SockAddr, Socket};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EFAULT, EINVAL, EMSGSIZE};
-use sentry_uapi::socket::{MsgFlags, SOCK_STREAM, SOCKADDR_STORAGE_SIZE, UserMsghdr};
+use sentry_uapi::socket::{AF_INET, AF_INET6, MsgFlags, SOCK_STREAM, SOCKADDR_STORAGE_SIZE, UserMsghdr};
 use sentry_uapi::uio::UIO_MAXIOV;
 use std::mem::offset_of;
+
+/// Most bytes that one call throws away.
+const MAX_DISCARD: usize = 1 << 20;
 
 /// sendto(2).
 pub(crate) fn sendto(
@@ -135,6 +138,11 @@ fn set_addr(task: &CurrentTask, file: &File, msg: &mut SendMsg, addr: SockAddr) 
     Ok(())
 }
 
+/// Whether MSG_TRUNC throws bytes away: of TCP. Linux: `tcp_recvmsg_locked`.
+fn discards(file: &File) -> bool {
+    is_stream(file) && Socket::of(file).is_ok_and(|s| matches!(s.family(), AF_INET | AF_INET6))
+}
+
 fn is_stream(file: &File) -> bool {
     Socket::of(file).is_ok_and(|s| s.socket_type() == SOCK_STREAM)
 }
@@ -171,6 +179,11 @@ fn send(task: &CurrentTask, file: &File, msg: &mut SendMsg, mut iov: UserIov) ->
 
 /// Receives one message, or what a stream has; with MSG_WAITALL, in as many pieces as there are views.
 fn receive(task: &CurrentTask, file: &File, mut iov: UserIov, flags: MsgFlags) -> Result<Received, Errno> {
+    if flags.contains(MsgFlags::TRUNC) && discards(file) {
+        // Nothing is copied, so the buffer need not even be there.
+        let mut scratch = vec![0; iov.len().min(MAX_DISCARD)];
+        return sentry_net::recvmsg(task, file, &mut IoDst::from_slice(&mut scratch), flags);
+    }
     let mm = task.user()?;
     let wait_all = is_stream(file) && flags.contains(MsgFlags::WAITALL) && !flags.contains(MsgFlags::PEEK);
     let mut first = sentry_net::recvmsg(task, file, &mut mm.dst(iov.ranges())?, flags)?;
