@@ -415,3 +415,25 @@ fn names_of_what_has_no_path() {
     assert_eq!(shown, format!("pipe:[{}]", pipe.inode().ino()));
     assert_eq!(d_path(file(Pseudo::Anon).path(), &root), b"anon_inode:[eventfd]");
 }
+
+#[test]
+fn fallocate_and_its_errors() {
+    let t = Task::new();
+    t.create("/f");
+    let install = |name: &str, flags| t.open(name, flags).and_then(|f| t.0.files.install(&t.0, f, false));
+    assert_eq!(install("/f", WRONLY), Ok(0));
+    assert_eq!(install("/f", OpenFlags::empty()), Ok(1));
+    assert_eq!(install("/", OpenFlags::empty()), Ok(2));
+    let call = |fd, mode, offset, len| do_fallocate(&t.0, fd, mode, offset, len);
+    assert_eq!(call(9, 0, 0, 1), Err(EBADF));
+    assert_eq!(call(0, 0, -1, 1), Err(EINVAL));
+    assert_eq!(call(0, 0, 0, 0), Err(EINVAL));
+    assert_eq!(call(0, 0x80, 0, 1), Err(EOPNOTSUPP));
+    assert_eq!(call(0, 2, 0, 1), Err(EOPNOTSUPP));
+    assert_eq!(call(1, 0, 0, 1), Err(EBADF));
+    assert_eq!(call(2, 0, 0, 1), Err(EBADF));
+    assert_eq!(call(0, 0, i64::MAX, 1), Err(EFBIG));
+    t.0.fsize.store(10, Ordering::Relaxed);
+    assert_eq!(call(0, 0, 0, 11), Err(EFBIG));
+    assert_eq!(call(0, 0, 0, 10), Err(EOPNOTSUPP), "the filesystem's answer");
+}
