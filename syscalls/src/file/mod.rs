@@ -3,7 +3,6 @@
 mod anon;
 mod attr;
 mod eventpoll;
-mod fallocate;
 mod fcntl;
 mod fd;
 mod fown;

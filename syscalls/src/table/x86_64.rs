@@ -304,9 +304,9 @@ table! {
     428, open_tree(dfd: DirFd, path: PathAddr, flags: Bits), Full;
     429, move_mount(from_dfd: DirFd, from: PathAddr, to_dfd: DirFd, to: PathAddr, flags: Bits), Partial("no MOVE_MOUNT_SET_GROUP");
     430, fsopen(name: Addr, flags: Bits), Full;
-    431, fsconfig(fd: Fd, cmd: u32, key: Addr, value: Addr, aux: i32), Partial("no binary, path or descriptor options; no reconfiguration");
+    431, fsconfig(fd: Fd, cmd: u32, key: Addr, value: Addr, aux: i32), Partial("no binary, path or descriptor options");
     432, fsmount(fd: Fd, flags: Bits, attrs: Bits), Full;
-    433, fspick(dfd: DirFd, path: PathAddr, flags: Bits), Missing(ENOSYS, "mount(2) with MS_REMOUNT does the same");
+    433, fspick(dfd: DirFd, path: PathAddr, flags: Bits), Full;
     434, pidfd_open(pid: i32, flags: Bits), Full;
     435, clone3(args: Addr, size: usize), Partial("no CLONE_INTO_CGROUP");
     436, close_range(first: u32, last: u32, flags: Bits), Full;
