@@ -177,10 +177,21 @@ fn do_writev(
         return Ok(0);
     }
     let io = rw_flags(flags)?;
-    if io.contains(IoFlags::APPEND) {
-        return Err(EOPNOTSUPP.into());
+    if io.contains(IoFlags::APPEND) && file.inode().file_type() == FileType::Regular {
+        return append(task, &file, iov, pos, io - IoFlags::APPEND);
     }
     do_iter_write(task, &file, iov, pos, io)
+}
+
+/// RWF_APPEND: writes at the end, wherever the call said; the file position moves only if the call meant that. Not as
+/// one step: somebody else's write may come in between. Linux: `generic_write_checks` with `IOCB_APPEND`.
+fn append(task: &CurrentTask, file: &File, iov: UserIov, pos: Option<u64>, io: IoFlags) -> SyscallResult {
+    let end = file.ops().size(file)?;
+    let n = do_iter_write(task, file, iov, Some(end), io)?;
+    if pos.is_none() {
+        file.lseek(i64::try_from(end.saturating_add(n)).map_err(|_| EINVAL)?, 0)?;
+    }
+    Ok(n)
 }
 
 /// Linux: `rw_verify_area`.

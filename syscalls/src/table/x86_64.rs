@@ -293,7 +293,7 @@ table! {
     325, mlock2(addr: Addr, len: usize, flags: Bits), Full;
     326, copy_file_range(fd_in: Fd, off_in: Addr, fd_out: Fd, off_out: Addr, len: usize, flags: Bits), Full;
     327, preadv2(fd: Fd, vec: Addr, vlen: u64, pos: i64, pos_high: u64, flags: Bits), Full;
-    328, pwritev2(fd: Fd, vec: Addr, vlen: u64, pos: i64, pos_high: u64, flags: Bits), Partial("no RWF_APPEND");
+    328, pwritev2(fd: Fd, vec: Addr, vlen: u64, pos: i64, pos_high: u64, flags: Bits), Partial("RWF_APPEND is not atomic");
     332, statx(dfd: DirFd, path: PathAddr, flags: Bits, mask: Bits, statxbuf: Addr), Full;
     333, io_pgetevents(ctx: Addr, min_nr: i64, nr: i64, events: Addr, timeout: TimespecAddr, sig: Addr), Missing(ENOSYS, "no asynchronous I/O");
     334, rseq(rseq: Addr, len: u32, flags: Bits, sig: u32), Partial("no abort on migration: the guest cannot tell one");
