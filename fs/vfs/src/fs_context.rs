@@ -172,13 +172,14 @@ pub fn fsconfig_set(ctx: &dyn TaskContext, fd: i32, key: &[u8], value: Option<&[
 pub fn fsconfig_create(ctx: &dyn TaskContext, fd: i32) -> Result<(), Errno> {
     let file = context(ctx, fd)?;
     let fc = file.downcast::<FsContext>().ok_or(EINVAL)?;
+    let fs_type = fc.fs_type.as_ref().ok_or(EBUSY)?;
+    let allowed = mount_capable(ctx, &**fs_type, &fc.user_ns);
     let (source, options, read_only) = {
         let mut state = fc.state.lock();
         if state.phase != Phase::CreateParams {
             return Err(EBUSY);
         }
-        let fs_type = fc.fs_type.as_ref().ok_or(EBUSY)?;
-        if !mount_capable(ctx, &**fs_type, &fc.user_ns) {
+        if !allowed {
             return Err(EPERM);
         }
         // Until it is made, or for good.

@@ -73,7 +73,7 @@ pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
 pub use extents::{ExtentAt, Extents};
 pub use fallocate::do_fallocate;
-pub use fd_table::{FdTable, NR_OPEN, filp_close};
+pub use fd_table::{FdTable, NR_OPEN};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
 pub use fown::{FileOwner, OwnerKind};
@@ -131,7 +131,7 @@ pub use task_context::{Resource, Sleep, TaskContext};
 pub use test_context::TestContext;
 pub use timerfd::{do_timerfd_create, do_timerfd_gettime, do_timerfd_settime, timerfd_clock_was_set};
 pub use umount::{do_umount, pivot_root};
-pub use vfs::{CloseHook, Pseudo, Vfs};
+pub use vfs::{Pseudo, Vfs};
 pub use write_access::DenyWrite;
 pub use xattr::{
     XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX, vfs_getxattr, vfs_listxattr, vfs_removexattr,
