@@ -3,6 +3,8 @@
 //! Guest memory is copied with no lock held, or through a pinned view that needs none; so a filesystem may hold its own
 //! locks while it copies, and `MM` stands above (is taken before) the filesystem's locks.
 
+/// An open file's position. Taken by system calls that hold nothing; a read of `/proc` takes nearly every other lock.
+pub const FILE_POS: u16 = 90;
 /// Serialises whole renames and mount-tree changes.
 pub const NAMESPACE: u16 = 100;
 /// The task tree: parents, children, process groups, sessions, pid tables.
@@ -27,8 +29,6 @@ pub const MOUNT: u16 = 220;
 pub const TTY: u16 = 230;
 /// An epoll instance.
 pub const EPOLL: u16 = 240;
-/// An open file's position.
-pub const FILE_POS: u16 = 250;
 /// A directory's entries while one is made, removed or renamed (Linux: `i_rwsem` of a directory).
 pub const DIRECTORY: u16 = 260;
 /// Directories taken as the second of a pair, and everything below the first.
