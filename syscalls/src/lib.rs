@@ -6,5 +6,6 @@ mod file;
 mod memory;
 mod net;
 mod process;
+pub mod strace;
 pub mod table;
 mod time;

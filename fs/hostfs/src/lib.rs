@@ -23,6 +23,7 @@ mod attr;
 mod dir;
 mod fd_cache;
 mod file;
+mod host_fd;
 mod inode;
 mod names;
 mod open;
@@ -30,6 +31,7 @@ mod pages;
 mod super_block;
 mod xattr;
 
+pub use host_fd::host_fd_file;
 pub use super_block::{HostFs, HostFsParams, MapId, Sharing};
 
 #[cfg(test)]

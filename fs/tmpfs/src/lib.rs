@@ -11,6 +11,7 @@
 
 mod dir;
 mod file;
+mod fs_type;
 mod inode;
 mod memfd;
 mod meta;
@@ -22,6 +23,7 @@ mod shmem_map;
 mod super_block;
 mod xattr;
 
+pub use fs_type::TmpfsType;
 pub use inode::make_node;
 pub use memfd::{MFD_NAME_MAX, Seals, Shmem, add_seals, get_seals};
 pub use options::TmpfsOptions;

@@ -19,7 +19,7 @@ pub struct TmpfsOptions {
     /// Group of the root directory.
     pub gid: Kgid,
     /// Pages of memory that the defaults and a size in percent are reckoned from.
-    total_pages: u64,
+    pub total_pages: u64,
 }
 
 /// What is mentioned in an option string.

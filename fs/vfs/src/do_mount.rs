@@ -5,7 +5,7 @@ use crate::mount_tree::{CopyFlags, attach_recursive_mnt, clone_mnt, copy_tree, l
 use crate::namei::{At, LookupFlags, user_path_at};
 use crate::propagation::{Propagation, change_propagation};
 use crate::{
-    FileType, FsFlags, Mount, MountFlags, MountNamespace, Path, SuperBlock, SuperFlags, TaskContext,
+    Dentry, FileType, FsFlags, Mount, MountFlags, MountNamespace, Path, SuperBlock, SuperFlags, TaskContext,
 };
 use sentry_auth::{CapSet, ns_capable};
 use sentry_uapi::Errno;
@@ -343,6 +343,19 @@ fn do_new_mount(
     };
     drop(mnt);
     result
+}
+
+/// Mounts a filesystem that its owner has made already; `flags` are `MS_*`. For the kernel's own use: nothing but the
+/// place is checked.
+///
+/// # Errors
+/// `EINVAL` for a place in another namespace; `EBUSY` if the same is mounted there.
+pub fn mount_root(ctx: &dyn TaskContext, root: Arc<Dentry>, target: &Path, flags: u64) -> Result<(), Errno> {
+    let source = root.sb().source.clone();
+    let mnt_flags = mount_flags(flags, MountFlags::empty());
+    let mnt = Mount::new(ctx.vfs().alloc_mount_id(), root, mnt_flags, source.as_slice().into());
+    let _lock = ctx.vfs().mounts().lock();
+    lock_mount(target).and_then(|at| do_add_mount(ctx, &mnt, &at))
 }
 
 /// Linux: `do_add_mount`.

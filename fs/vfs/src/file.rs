@@ -3,7 +3,7 @@
 use crate::notify::{fsnotify_access, fsnotify_close, fsnotify_modify};
 use crate::notify_change::{file_remove_privs, write_check_limits};
 use crate::write_access::FileWriter;
-use crate::{FileType, Inode, Path, PollTable, TaskContext, block_on_file, file_accessed};
+use crate::{FileOwner, FileType, Inode, Path, PollTable, TaskContext, block_on_file, file_accessed};
 use bitflags::bitflags;
 use sentry_auth::Cred;
 use sentry_mm::{IoDst, IoSrc, Mappable};
@@ -202,6 +202,7 @@ pub struct File {
     cred: Arc<Cred>,
     /// For a file open for writing.
     writer: OnceLock<FileWriter>,
+    owner: Mutex<FileOwner, { level::LEAF }>,
 }
 
 impl File {
@@ -228,6 +229,7 @@ impl File {
             pos_lock: Mutex::new(()),
             cred,
             writer: OnceLock::new(),
+            owner: Mutex::new(FileOwner::NOBODY),
         })
     }
 
@@ -273,6 +275,16 @@ impl File {
         self.ops.set_flags(self, flags)?;
         self.flags.store(flags.bits(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Who gets its signals. Linux: `f_owner`.
+    pub fn owner(&self) -> FileOwner {
+        *self.owner.lock()
+    }
+
+    /// Sets who gets its signals.
+    pub fn set_owner(&self, owner: FileOwner) {
+        *self.owner.lock() = owner;
     }
 
     /// Whether it may be read. Not with O_PATH.

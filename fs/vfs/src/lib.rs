@@ -13,17 +13,18 @@ mod block;
 mod d_path;
 mod dentry;
 mod device;
+mod do_mount;
 mod eventfd;
 mod eventpoll;
-mod extents;
-mod do_mount;
 mod extents;
 mod fd_table;
 mod file;
 mod filesystem;
+mod fown;
 mod fs_struct;
 mod inode;
 mod inode_cache;
+mod inotify;
 mod libfs;
 mod locks;
 mod mapped_file;
@@ -65,25 +66,27 @@ pub use block::{block_on_file, wait_event};
 pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
+pub use do_mount::{MountArgs, do_mount, may_mount, mount_root, ms};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
-pub use extents::{ExtentAt, Extents};
-pub use do_mount::{MountArgs, do_mount, may_mount, ms};
 pub use extents::{ExtentAt, Extents};
 pub use fd_table::{FdTable, NR_OPEN, filp_close};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
+pub use fown::{FileOwner, OwnerKind};
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
 };
 pub use inode_cache::InodeCache;
-pub use libfs::{FIRST_ENTRY, dir_emit_dots, drop_suidgid, generic_write_checks};
+pub use inotify::{
+    InotifyLimits, do_inotify_add_watch, do_inotify_init, do_inotify_rm_watch, inotify_check_mask,
+};
+pub use libfs::{FIRST_ENTRY, dir_emit_dots};
 pub use locks::{
     LockClass, LockInfo, LockKind, LockOwner, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
     locks_remove_posix, locks_show,
 };
-pub use libfs::{FIRST_ENTRY, dir_emit_dots};
 pub use mount::{AtimePolicy, Mount, MountFlags};
 pub use mount_api::{
     MountAttr, do_fsmount, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree,
@@ -113,7 +116,9 @@ pub use rename::do_renameat2;
 pub use select::{PollEntry, PollTarget, SelectEntry, do_poll, do_select};
 pub use signalfd::{do_signalfd, signalfd_set_mask};
 pub use splice::{do_copy_file_range, do_sendfile, do_splice, do_tee, do_vmsplice_from, do_vmsplice_to};
-pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx};
+pub use stat::{
+    Kstat, calculate_f_flags, do_faccessat, fd_statfs, user_statfs, vfs_fstat, vfs_getattr, vfs_statx,
+};
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]

@@ -367,10 +367,9 @@ fn vfs_open(ctx: &dyn TaskContext, path: Path, op: &OpenOp) -> Result<Arc<File>,
     let writer = if writes && on_disk { Some(FileWriter::new(&inode, &path.mnt)?) } else { None };
     let flags = op.flags - OpenFlags::CLOEXEC;
     let ops = match inode.file_type() {
-        FileType::Regular | FileType::Directory => inode.ops().open(&inode, ctx, flags)?,
         FileType::CharDevice | FileType::BlockDevice => ctx.vfs().devices().open(&inode, ctx, flags)?,
         FileType::Fifo => ctx.vfs().fifo_open().ok_or(ENXIO)?(&inode, ctx, flags)?,
-        FileType::Socket | FileType::Symlink | FileType::Anonymous => inode.ops().open(&inode, ctx, flags)?,
+        _ => inode.ops().open(&inode, ctx, flags)?,
     };
     let file = File::new(path, inode, ops, flags, ctx.cred());
     if let Some(writer) = writer {

@@ -7,7 +7,7 @@ use sentry_uapi::errno::{EAGAIN, EFAULT, EINVAL};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::poll::POLLIN;
 use sentry_uapi::signal::{
-    SI_KERNEL, SI_TIMER, SI_USER, SIGBUS, SIGCHLD, SIGFPE, SIGILL, SIGIO, SIGKILL, SIGSEGV, SIGSTOP, SIGSYS,
+    SI_KERNEL, SI_TIMER, SI_USER, SIGBUS, SIGCHLD, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSTOP, SIGSYS,
     SIGTRAP, SigInfo, SigSet,
 };
 use sentry_uapi::signalfd::{SFD_CLOEXEC, SFD_NONBLOCK, SignalfdSiginfo};
@@ -110,7 +110,6 @@ fn siginfo_layout(signo: i32, code: i32) -> Layout {
             Layout::Fault
         }
         (SIGCHLD, ..=6) => Layout::Chld,
-        (SIGIO, ..=NSIGPOLL) => Layout::Poll,
         (SIGSYS, ..=2) => Layout::Sys,
         (_, ..=NSIGPOLL) => Layout::Poll,
         _ => Layout::Kill,
@@ -197,7 +196,7 @@ pub fn signalfd_set_mask(ctx: &dyn TaskContext, file: &File, mask: SigSet, flags
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sentry_uapi::signal::{CLD_EXITED, SIGRTMIN, SIGTERM};
+    use sentry_uapi::signal::{CLD_EXITED, SIGIO, SIGRTMIN, SIGTERM};
 
     #[test]
     fn every_layout_shows_its_members() {

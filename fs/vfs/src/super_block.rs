@@ -29,6 +29,8 @@ bitflags! {
         /// Shows things of the whole system: may only be mounted in a user namespace where it can be seen in full
         /// already. Linux: `SB_I_USERNS_VISIBLE`.
         const USERNS_VISIBLE = 32;
+        /// Dentries nobody uses are not kept. Linux: `DCACHE_DONTCACHE`.
+        const DONTCACHE = 64;
     }
 }
 
@@ -59,6 +61,9 @@ pub trait SuperOps: Any + Send + Sync {
     fn show_options(&self) -> String {
         String::new()
     }
+    /// The last mount is gone, and with it the last open file: what would keep the instance alive in a circle is to be let
+    /// go. A filesystem of a single instance, which may be mounted again, does nothing. Linux: `kill_sb`.
+    fn kill_sb(&self) {}
     /// Changes options of a mounted filesystem. Linux: `reconfigure`.
     fn remount(&self, options: &str) -> Result<(), Errno> {
         let _ = options;
@@ -189,6 +194,9 @@ impl SuperBlock {
 
     /// Keeps a dentry alive for a while, and lets go of one that has not been used for long.
     pub(crate) fn keep(&self, dentry: &Arc<Dentry>) {
+        if self.flags.contains(SuperFlags::DONTCACHE) {
+            return;
+        }
         let mut lru = self.lru.lock();
         lru.push(dentry.clone());
         let mut old = None;
@@ -232,6 +240,7 @@ impl SuperBlock {
             for inode in marked.iter().filter_map(Weak::upgrade) {
                 crate::notify::fsnotify_unmount(&inode);
             }
+            self.ops.kill_sb();
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
 };
 use crate::{DeviceTable, FileSystemTable, MountTable, OpenSpecial, SetAttr, SuperOps, TaskContext};
-use crate::{EpollLimits, PipeLimits};
+use crate::{EpollLimits, InotifyLimits, PipeLimits};
 use sentry_auth::{CapSet, Cred, Kgid, Kuid, UserNamespace, ns_capable};
 use sentry_sync::{Mutex, level};
 use sentry_time::{Clocks, TimerQueue};
@@ -41,6 +41,8 @@ pub struct Vfs {
     pub pipes: Arc<PipeLimits>,
     /// Descriptors watched by epoll.
     pub epoll: Arc<EpollLimits>,
+    /// Watches of inotify.
+    pub inotify: Arc<InotifyLimits>,
     /// Locks of all files.
     pub(crate) file_locks: Arc<FileLocks>,
     /// Timers that have to be looked at when the clock is set.
@@ -92,6 +94,12 @@ impl Vfs {
             sockfs: mount(2, "sockfs", 0x534f_434b),
             anonfs: mount(3, "anon_inodefs", 0x0904_1934),
             rootfs: mount(4, "rootfs", 0x8584_58f6),
+            timers: TimerQueue::new(clocks.clone()),
+            pipes: Arc::new(PipeLimits::new()),
+            inotify: Arc::new(InotifyLimits::new()),
+            file_locks: Arc::new(FileLocks::new()),
+            realtime_timers: Arc::new(RealtimeTimers::default()),
+            epoll: Arc::new(EpollLimits::new()),
             clocks,
             next_ino: AtomicU64::new(1000),
             next_dev: AtomicU64::new(20),

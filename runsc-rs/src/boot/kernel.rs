@@ -1,14 +1,30 @@
 //! Where the runtime ends and the kernel begins.
 
 use super::confine::Confinement;
-use super::{Io, Options, StdioFd};
+use super::files::Files;
+use super::init;
+use super::{Io, Options};
+use crate::config::PlatformKind;
 use crate::container::ContainerSpec;
 use crate::sandbox::ExitStatus;
 use crate::sandbox::control::{ControlChannel, Request};
-use anyhow::Result;
-use std::fs::File;
-use std::io::Write;
+use anyhow::{Context, Result, anyhow};
+use fs_vfs::Vfs;
+use platform::Platform;
+use platform_host::poller::HostPoller;
+use platform_ptrace::PtracePlatform;
+use sentry_auth::UserNamespace;
+use sentry_kernel::signal::SigSource;
+use sentry_kernel::{Kernel, KernelParts, SyscallTable, ThreadGroup, VdsoPages};
+use sentry_loader::Vdso;
+use sentry_mm::MemoryFile;
+use sentry_time::Clocks;
+use sentry_uapi::signal::{SI_USER, SigInfo};
+use std::os::fd::AsFd;
 use std::sync::Arc;
+
+/// The version of Linux whose behaviour is followed, as `LINUX_VERSION_CODE` has it: 6.1.0.
+const LINUX_VERSION_CODE: u32 = 6 << 16 | 1 << 8;
 
 /// Runs the container to its end, in this process.
 ///
@@ -24,25 +40,76 @@ pub fn run(
     options: Options,
     confinement: Confinement,
 ) -> Result<ExitStatus> {
+    let memory = MemoryFile::new().map_err(|e| anyhow!("cannot make the memory file: {e}"))?;
+    memory.set_limit(host_memory());
+    let platform = new_platform(options.platform, &memory)?;
+    let clocks = Arc::new(Clocks::host());
+    let vdso = Vdso::new(&memory, &clocks, LINUX_VERSION_CODE, true)
+        .map_err(|e| anyhow!("cannot make the vDSO: {e}"))?;
+    let vdso = VdsoPages { vvar_len: Vdso::VVAR_LEN, image_len: vdso.image_len(), pages: vdso };
+    let user_ns = UserNamespace::new_initial();
+    let vfs = Vfs::new(clocks.clone(), &user_ns);
+    let Io { stdio, terminal, trees, strace, owners } = io;
+    let tracer = strace.map(super::tracer::new);
+    let kernel = Kernel::new(KernelParts {
+        platform,
+        memory,
+        timers: vfs.timers.clone(),
+        clocks,
+        vfs,
+        user_ns,
+        syscalls: SyscallTable { entries: syscalls::table::entries(), tracer },
+        cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        random: platform_host::random::fill,
+        vdso: Some(vdso),
+    });
+    let poller = HostPoller::new().map_err(|e| anyhow!("cannot watch host descriptors: {e}"))?;
+    let files = Files::new(&kernel, &spec, trees, owners)?;
     confinement.enter()?;
-    control.started()?;
-    let (ContainerSpec { process, .. }, Options { platform, .. }) = (spec, options);
-    let command: Vec<_> = process.args.iter().map(|arg| arg.to_string_lossy()).collect();
-    let line = format!("{platform:?}: would run {}\n", command.join(" "));
-    let [_, stdout, _] = io.stdio;
-    match (stdout, io.terminal) {
-        (StdioFd::Host(fd), _) => File::from(fd).write_all(line.as_bytes())?,
-        (StdioFd::Terminal, Some(terminal)) => File::from(terminal.stream).write_all(line.as_bytes())?,
-        (StdioFd::Terminal, None) => {}
+
+    let group = init::start(&kernel, spec, files, stdio, terminal, &poller, control)?;
+    spawn_control(control, &kernel, &group)?;
+    Ok(exit_status(kernel.wait_for_init()))
+}
+
+/// Memory of the host in bytes: what guests may hope for where nothing else is said.
+fn host_memory() -> u64 {
+    nix::sys::sysinfo::sysinfo().map_or(u64::MAX, |info| info.ram_total())
+}
+
+fn new_platform(kind: PlatformKind, memory: &MemoryFile) -> Result<Arc<dyn Platform>> {
+    let fd = memory.fd().as_fd().try_clone_to_owned().context("cannot duplicate the memory file")?;
+    match kind {
+        PlatformKind::Ptrace => Ok(PtracePlatform::new(fd)?),
     }
-    if !process.args.first().is_some_and(|program| program.as_bytes().ends_with(b"sleep")) {
-        return Ok(ExitStatus::Exited(0));
-    }
-    loop {
-        match control.recv()? {
-            Some(Request::Signal { signo, .. }) => return Ok(ExitStatus::Signaled(signo)),
-            Some(_) => {}
-            None => return Ok(ExitStatus::Signaled(nix::libc::SIGKILL)),
+}
+
+/// Carries out what the command asks for. Its end ends the sandbox.
+fn spawn_control(control: &Arc<ControlChannel>, kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>) -> Result<()> {
+    let (control, kernel, group) = (control.clone(), kernel.clone(), group.clone());
+    let serve = move || {
+        while let Ok(Some(request)) = control.recv() {
+            match request {
+                Request::Signal { signo, to_group } => send(&kernel, &group, signo, to_group),
+                Request::WindowSize { .. } | Request::IdsMapped => {}
+            }
         }
+        kernel.kill_all();
+    };
+    std::thread::Builder::new().name("control".into()).stack_size(128 << 10).spawn(serve).context("thread")?;
+    Ok(())
+}
+
+fn send(kernel: &Kernel, group: &ThreadGroup, signo: i32, to_group: bool) {
+    let info = SigInfo::from_process(signo, SI_USER, 0, 0);
+    // A first process that does not handle the signal is ended by it, as it would be without a pid namespace.
+    let source = SigSource::Outside;
+    let _ = if to_group { kernel.kill_pgrp(group.id(), info, source) } else { group.send_signal(info, source) };
+}
+
+fn exit_status(status: i32) -> ExitStatus {
+    match status & 0x7f {
+        0 => ExitStatus::Exited(u8::try_from((status >> 8) & 0xff).unwrap_or(u8::MAX)),
+        signo => ExitStatus::Signaled(signo),
     }
 }

@@ -5,9 +5,12 @@
 
 pub mod confine;
 mod fds;
+mod files;
 pub mod filter;
+mod init;
 pub mod kernel;
 pub mod root;
+mod tracer;
 mod violation;
 
 use crate::config::{Network, PlatformKind};
@@ -168,8 +171,9 @@ fn run(
     fds::close_others(&io, control)?;
     confine::raise_file_limit();
 
-    let privileged = !matches!(id_maps, IdMaps::Single { .. });
-    let confinement = Confinement::new(&spec, &io, control, privileged);
+    confine::drop_rights(&spec, !matches!(id_maps, IdMaps::Single { .. }))?;
+    tracing::debug!(args = ?spec.process.args, ?options, "set up; starting the kernel");
+    let confinement = Confinement::new(&spec, &io, control);
     kernel::run(spec, io, control, options, confinement)
 }
 

@@ -29,5 +29,6 @@ pub fn cred_may_access(cred: &Cred, target: &Task, real: bool) -> bool {
         return false;
     }
     // Commoncap: no looking into somebody with more capabilities.
-    capable || (Arc::ptr_eq(&cred.user_ns, &other.user_ns) && cred.cap_permitted.contains(other.cap_permitted))
+    capable
+        || (Arc::ptr_eq(&cred.user_ns, &other.user_ns) && cred.cap_permitted.contains(other.cap_permitted))
 }

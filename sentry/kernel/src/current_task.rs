@@ -109,7 +109,12 @@ impl CurrentTask {
     pub fn commit_creds(&mut self, new: Cred) {
         let old = self.task.cred();
         let gained = !old.cap_permitted.contains(new.cap_permitted);
-        if old.euid != new.euid || old.egid != new.egid || old.fsuid != new.fsuid || old.fsgid != new.fsgid || gained {
+        if old.euid != new.euid
+            || old.egid != new.egid
+            || old.fsuid != new.fsuid
+            || old.fsgid != new.fsgid
+            || gained
+        {
             self.task.dumpable.store(0, Ordering::Relaxed);
             self.task.pdeath_signal.store(0, Ordering::Relaxed);
         }

@@ -69,7 +69,8 @@ impl CurrentTask {
         self.ctx.leave();
         task.resources.lock().mm = None;
         self.mm = None;
-        if let Some(done) = task.vfork_done.lock().take() {
+        let done = task.vfork_done.lock().take();
+        if let Some(done) = done {
             done.complete();
         }
     }
@@ -201,7 +202,8 @@ impl Kernel {
                     t.pdeath_signal.store(0, Ordering::Relaxed);
                 }
             }
-            let dead_group = tree.processes.get(&child).filter(|c| c.zombie.is_some()).map(|c| c.group.clone());
+            let dead_group =
+                tree.processes.get(&child).filter(|c| c.zombie.is_some()).map(|c| c.group.clone());
             match tree.processes.get_mut(&reaper) {
                 Some(r) => {
                     r.children.push(child);
@@ -290,7 +292,12 @@ impl Kernel {
         let ignored = signo == SIGCHLD && parent.sighand().get(SIGCHLD).handler == SIG_IGN;
         let waiters = parent.wait_chldexit.clone();
         if signo != 0 && !ignored {
-            let info = self.child_info(&parent, group, if status & 0x7f == 0 { CLD_EXITED } else { CLD_KILLED }, status);
+            let info = self.child_info(
+                &parent,
+                group,
+                if status & 0x7f == 0 { CLD_EXITED } else { CLD_KILLED },
+                status,
+            );
             let info = SigInfo { si_signo: signo, ..info };
             let _ = parent.send_signal(info, SigSource::Outside);
         }
@@ -301,7 +308,13 @@ impl Kernel {
     }
 
     /// The siginfo of a child's change of state, as its parent sees it.
-    fn child_info(&self, parent: &Arc<ThreadGroup>, child: &Arc<ThreadGroup>, code: i32, status: i32) -> SigInfo {
+    fn child_info(
+        &self,
+        parent: &Arc<ThreadGroup>,
+        child: &Arc<ThreadGroup>,
+        code: i32,
+        status: i32,
+    ) -> SigInfo {
         let ns = parent.pid.namespace().cloned().unwrap_or_else(|| self.root_pid_ns.clone());
         let pid = i32::try_from(child.pid.nr_in(&ns)).unwrap_or(0);
         let shown = match code {
@@ -315,10 +328,10 @@ impl Kernel {
     }
 
     fn uid_of(&self, child: &ThreadGroup, parent: &ThreadGroup) -> u32 {
-        let tree = self.tree.lock();
-        let viewer = tree.processes.get(&parent.id()).and_then(|p| p.threads.first()).map(|t| t.cred());
+        let viewer = parent.threads().first().map(|t| t.cred());
+        let uid = child.last_uid();
         match viewer {
-            Some(v) => v.user_ns.from_kuid_munged(*child.last_uid.lock()),
+            Some(v) => v.user_ns.from_kuid_munged(uid),
             None => 0,
         }
     }

@@ -12,7 +12,7 @@ use sentry_mm::MemoryManager;
 use sentry_sync::{Mutex, WaitQueue, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINVAL, ENOMEM, ERESTARTNOINTR};
-use sentry_uapi::resource::{RLIMIT_NPROC, RLIM_NLIMITS, Rlimit};
+use sentry_uapi::resource::{RLIM_NLIMITS, RLIMIT_NPROC, Rlimit};
 use sentry_uapi::sched::CloneFlags;
 use sentry_uapi::sigaction::{SS_DISABLE, SigAltStack};
 use sentry_uapi::signal::{SIGCHLD, SigSet};
@@ -84,10 +84,13 @@ impl CurrentTask {
             self.check_nproc(&tree)?;
         }
         let cred = self.copy_creds(flags)?;
-        let ns = self.copy_namespaces(flags, &cred)?;
-        if flags.intersects(CloneFlags::THREAD)
-            && !Arc::ptr_eq(&self.pid_ns(), &self.task().ns().pid_for_children)
-        {
+        let (fs, files) = {
+            let r = self.task().resources.lock();
+            let fs = if flags.contains(CloneFlags::FS) { r.fs.clone() } else { r.fs.copy() };
+            (fs, r.files.clone())
+        };
+        let ns = self.copy_namespaces(flags, &cred, Some(&fs))?;
+        if is_thread && !Arc::ptr_eq(&self.pid_ns(), &ns.pid_for_children) {
             return Err(EINVAL);
         }
         let mm = self.user()?.clone();
@@ -98,11 +101,6 @@ impl CurrentTask {
             kernel.platform.new_context().map_err(|_| EAGAIN)?
         };
         let fp = self.ctx.fp_state().map_err(|_| EAGAIN)?;
-        let (fs, files) = {
-            let r = self.task().resources.lock();
-            let fs = if flags.contains(CloneFlags::FS) { r.fs.clone() } else { r.fs.copy() };
-            (fs, r.files.clone())
-        };
         let files = match files {
             Some(f) if !flags.contains(CloneFlags::FILES) => Some(f.copy()),
             other => other,
@@ -142,10 +140,7 @@ impl CurrentTask {
                 interrupter: ctx.interrupter(),
             },
         );
-        for (to, from) in [
-            (&task.personality, &self.personality),
-            (&task.timer_slack, &self.timer_slack),
-        ] {
+        for (to, from) in [(&task.personality, &self.personality), (&task.timer_slack, &self.timer_slack)] {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         task.no_new_privs.store(self.no_new_privs.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -4,8 +4,8 @@
 //! then a task's own. Sleeping happens with no lock held.
 #![forbid(unsafe_code)]
 
-mod arch;
 mod access;
+mod arch;
 mod current_task;
 mod exec;
 mod exit;
@@ -19,6 +19,7 @@ mod pid;
 mod pid_namespace;
 mod pidfd;
 mod run_loop;
+mod shmem;
 pub mod signal;
 mod syscall;
 mod task;
@@ -36,8 +37,8 @@ pub use fork::{CloneRequest, InitProcess, THREADS_MAX, full_affinity};
 pub use kernel::{Counters, Kernel, KernelParts, VdsoPages};
 pub use nsproxy::{CgroupNamespace, IpcNamespace, NsProxy, TimeNamespace, UtsNames, UtsNamespace};
 pub use pid::Pid;
-pub use pidfd::{PidFd, pidfd_file, pidfd_group, still_there};
 pub use pid_namespace::{PID_MAX, PidNamespace};
+pub use pidfd::{PidFd, pidfd_file, pidfd_group, still_there};
 pub use syscall::{SyscallExit, SyscallFn, SyscallResult, SyscallTable, SyscallTracer};
 pub use task::{Resources, RunState, SchedAttr, TASK_COMM_LEN, Task};
 pub use thread_group::{DeadLeader, SignalState, ThreadGroup, Usage, init_rlimits};

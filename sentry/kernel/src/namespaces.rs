@@ -3,6 +3,7 @@
 use crate::{
     CgroupNamespace, CurrentTask, IpcNamespace, NsProxy, PidNamespace, TimeNamespace, UtsNamespace,
 };
+use fs_vfs::FsStruct;
 use sentry_auth::{CapSet, Cred, SecureBits, UserNamespace, ns_capable};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EPERM;
@@ -50,11 +51,17 @@ impl CurrentTask {
         self.task().ns().mnt.root().is_none_or(|root| !self.task().fs().root().same(&root))
     }
 
-    /// The namespaces of a child, or of the caller after unshare(2). `cred` are those it will have.
+    /// The namespaces of a child, or of the caller after unshare(2). `cred` are those it will have, `fs` is what it will
+    /// have of its own as root and working directory.
     ///
     /// # Errors
     /// `EPERM` without CAP_SYS_ADMIN, and what a namespace refuses.
-    pub fn copy_namespaces(&self, flags: CloneFlags, cred: &Cred) -> Result<NsProxy, Errno> {
+    pub fn copy_namespaces(
+        &self,
+        flags: CloneFlags,
+        cred: &Cred,
+        fs: Option<&FsStruct>,
+    ) -> Result<NsProxy, Errno> {
         let mut ns = (*self.task().ns()).clone();
         if !flags.intersects(NEW_NAMESPACES) {
             return Ok(ns);
@@ -65,7 +72,7 @@ impl CurrentTask {
         let kernel = self.kernel();
         let user_ns = cred.user_ns.clone();
         if flags.contains(CloneFlags::NEWNS) {
-            return Err(sentry_uapi::errno::EINVAL);
+            ns.mnt = ns.mnt.copy_mnt_ns(&kernel.vfs, kernel.alloc_inum(), &user_ns, fs)?;
         }
         if flags.contains(CloneFlags::NEWUTS) {
             ns.uts = UtsNamespace::new(kernel.alloc_inum(), user_ns.clone(), ns.uts.names());

@@ -44,8 +44,13 @@ impl Usage {
 pub(crate) enum StopState {
     Running,
     /// So many threads have yet to stop.
-    Stopping { signo: i32, remaining: usize },
-    Stopped { signo: i32 },
+    Stopping {
+        signo: i32,
+        remaining: usize,
+    },
+    Stopped {
+        signo: i32,
+    },
 }
 
 /// Signals and the fate of a process.

@@ -61,7 +61,12 @@ struct IntervalState {
 }
 
 impl IntervalTimer {
-    fn new(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, clock: TimerClock, action: Action) -> Arc<IntervalTimer> {
+    fn new(
+        kernel: &Arc<Kernel>,
+        group: &Arc<ThreadGroup>,
+        clock: TimerClock,
+        action: Action,
+    ) -> Arc<IntervalTimer> {
         Arc::new_cyclic(|weak| IntervalTimer {
             kernel: Arc::downgrade(kernel),
             group: Arc::downgrade(group),

@@ -7,6 +7,8 @@
 pub const FILE_POS: u16 = 90;
 /// Serialises whole renames and mount-tree changes.
 pub const NAMESPACE: u16 = 100;
+/// An open file's position. Reading or listing a file of procfs, which looks at tasks, runs under it.
+pub const FILE_POS: u16 = 105;
 /// The task tree: parents, children, process groups, sessions, pid tables.
 pub const TASKLIST: u16 = 110;
 /// State of one thread group.

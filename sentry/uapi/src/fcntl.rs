@@ -76,6 +76,26 @@ pub const AT_SYMLINK_FOLLOW: u32 = 0x400;
 pub const AT_NO_AUTOMOUNT: u32 = 0x800;
 /// An empty path stands for the descriptor itself.
 pub const AT_EMPTY_PATH: u32 = 0x1000;
+/// Kind of agreement with a server asked of statx(2).
+pub const AT_STATX_SYNC_TYPE: u32 = 0x6000;
+/// All open-file flags that fcntl(F_SETFD) knows.
+pub const FD_CLOEXEC: u64 = 1;
+
+macro_rules! fcntl_commands {
+    ($($name:ident = $value:literal;)*) => {
+        $(#[doc = concat!("fcntl(2) command ", stringify!($value), ".")] pub const $name: u32 = $value;)*
+    };
+}
+
+fcntl_commands! {
+    F_DUPFD = 0; F_GETFD = 1; F_SETFD = 2; F_GETFL = 3; F_SETFL = 4; F_GETLK = 5; F_SETLK = 6; F_SETLKW = 7;
+    F_SETOWN = 8; F_GETOWN = 9; F_SETSIG = 10; F_GETSIG = 11; F_SETOWN_EX = 15; F_GETOWN_EX = 16;
+    F_GETOWNER_UIDS = 17; F_OFD_GETLK = 36; F_OFD_SETLK = 37; F_OFD_SETLKW = 38; F_SETLEASE = 1024;
+    F_GETLEASE = 1025; F_NOTIFY = 1026; F_DUPFD_CLOEXEC = 1030; F_SETPIPE_SZ = 1031; F_GETPIPE_SZ = 1032;
+    F_ADD_SEALS = 1033; F_GET_SEALS = 1034; F_GET_RW_HINT = 1035; F_SET_RW_HINT = 1036;
+    F_GET_FILE_RW_HINT = 1037; F_SET_FILE_RW_HINT = 1038;
+}
+
 /// Longest path with its terminating zero.
 pub const PATH_MAX: usize = 4096;
 /// Longest name of a directory entry.

@@ -1,5 +1,7 @@
 //! Linux: include/uapi/asm-generic/poll.h and include/uapi/linux/eventpoll.h. The low bits of both are the same.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// Data to read.
 pub const POLLIN: u32 = 0x1;
 /// Urgent data.
@@ -22,3 +24,17 @@ pub const POLLWRNORM: u32 = 0x100;
 pub const POLLWRBAND: u32 = 0x200;
 /// The peer has shut down writing.
 pub const POLLRDHUP: u32 = 0x2000;
+
+/// `struct pollfd`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Pollfd {
+    /// The descriptor; a negative one is ignored.
+    pub fd: i32,
+    /// Events asked for.
+    pub events: u16,
+    /// Events that hold.
+    pub revents: u16,
+}
+
+const _: () = assert!(size_of::<Pollfd>() == size_of::<linux_raw_sys::general::pollfd>());

@@ -73,3 +73,57 @@ pub const fn major(dev: u64) -> u32 {
 pub const fn minor(dev: u64) -> u32 {
     ((dev & 0xff) | ((dev >> 12) & 0xffff_ff00)) as u32
 }
+
+/// `struct statx_timestamp`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[allow(missing_docs)]
+pub struct StatxTimestamp {
+    pub tv_sec: i64,
+    pub tv_nsec: u32,
+    pub reserved: i32,
+}
+
+/// `struct statx`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[allow(missing_docs)]
+pub struct Statx {
+    pub stx_mask: u32,
+    pub stx_blksize: u32,
+    pub stx_attributes: u64,
+    pub stx_nlink: u32,
+    pub stx_uid: u32,
+    pub stx_gid: u32,
+    pub stx_mode: u16,
+    pub spare0: u16,
+    pub stx_ino: u64,
+    pub stx_size: u64,
+    pub stx_blocks: u64,
+    pub stx_attributes_mask: u64,
+    pub stx_atime: StatxTimestamp,
+    pub stx_btime: StatxTimestamp,
+    pub stx_ctime: StatxTimestamp,
+    pub stx_mtime: StatxTimestamp,
+    pub stx_rdev_major: u32,
+    pub stx_rdev_minor: u32,
+    pub stx_dev_major: u32,
+    pub stx_dev_minor: u32,
+    pub stx_mnt_id: u64,
+    pub stx_dio_mem_align: u32,
+    pub stx_dio_offset_align: u32,
+    pub spare3: [u64; 12],
+}
+
+const _: () = assert!(size_of::<Statx>() == size_of::<linux_raw_sys::general::statx>());
+
+/// All that `struct stat` has.
+pub const STATX_BASIC_STATS: u32 = 0x7ff;
+/// Time of birth.
+pub const STATX_BTIME: u32 = 0x800;
+/// Number of the mount.
+pub const STATX_MNT_ID: u32 = 0x1000;
+/// A bit that is kept for a larger structure.
+pub const STATX_RESERVED: u32 = 0x8000_0000;
+/// Attribute: the top of a mount.
+pub const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;

@@ -1,1 +1,46 @@
-//! Files, descriptors, mounts. Each module names the Linux file it follows.
+//! Files, descriptors, mounts.
+
+mod anon;
+mod attr;
+mod eventpoll;
+mod fallocate;
+mod fcntl;
+mod fd;
+mod fown;
+mod inotify;
+mod ioctl;
+mod iov;
+mod memfd;
+mod mount;
+mod namei;
+mod open;
+mod read_write;
+mod readdir;
+mod select;
+mod splice;
+mod stat;
+mod statfs;
+mod sync;
+mod timeout;
+mod user;
+mod xattr;
+
+pub(crate) use anon::*;
+pub(crate) use attr::*;
+pub(crate) use eventpoll::*;
+pub(crate) use fcntl::*;
+pub(crate) use fd::*;
+pub(crate) use inotify::*;
+pub(crate) use ioctl::*;
+pub(crate) use memfd::*;
+pub(crate) use mount::*;
+pub(crate) use namei::*;
+pub(crate) use open::*;
+pub(crate) use read_write::*;
+pub(crate) use readdir::*;
+pub(crate) use select::*;
+pub(crate) use splice::*;
+pub(crate) use stat::*;
+pub(crate) use statfs::*;
+pub(crate) use sync::*;
+pub(crate) use xattr::*;

@@ -80,7 +80,7 @@ fn do_execve(
     let mut open = |task: &CurrentTask, path: &[u8]| -> Result<Arc<File>, Errno> {
         Ok(do_open_execat(task, &At::Cwd, path, LookupFlags::FOLLOW)?.0)
     };
-    task.execve(file, Box::new(deny), args, &name, inaccessible, &mut open)?;
+    task.execve(file, Arc::new(deny), args, &name, inaccessible, &mut open)?;
     Err(SyscallExit::NoReturn)
 }
 

@@ -49,10 +49,11 @@ pub(crate) fn unshare(task: &mut CurrentTask, flags: CFlags) -> SyscallResult {
         None
     };
     let new_cred = cred.clone().unwrap_or_else(|| (*task.cred()).clone());
-    let ns = task.copy_namespaces(flags, &new_cred)?;
     if flags.contains(CloneFlags::FS) {
         task.unshare_fs();
     }
+    let fs = task.task().fs();
+    let ns = task.copy_namespaces(flags, &new_cred, Some(&fs))?;
     if flags.contains(CloneFlags::FILES) {
         task.unshare_files();
     }

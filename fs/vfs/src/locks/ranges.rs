@@ -107,11 +107,13 @@ mod tests {
     use proptest::prelude::*;
 
     const BYTES: usize = 24;
+    /// The last position.
+    const LAST: i64 = 23;
 
     /// A range whose last positions stand for the end of what can be locked.
     fn range(start: i64, len: i64) -> Range {
         let end = start + len;
-        Range { start, end: if end >= BYTES as i64 - 1 { OFFSET_MAX } else { end } }
+        Range { start, end: if end >= LAST { OFFSET_MAX } else { end } }
     }
 
     fn bytes(r: Range) -> std::ops::RangeInclusive<usize> {
@@ -151,7 +153,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(shown, model);
-                for at in 0..BYTES as i64 {
+                for at in 0..=LAST {
                     let one = range(at, 0);
                     let found = ranges.conflict(one, LockKind::Read).is_some();
                     let expected = model[bytes(one)].contains(&Some(LockKind::Write));

@@ -32,7 +32,12 @@ impl ThreadGroup {
         let _ = self.send(SigInfo::new(signo, SI_KERNEL), None, SigSource::Outside);
     }
 
-    fn send(&self, info: SigInfo, only: Option<&Arc<Task>>, source: SigSource) -> Result<(), sentry_uapi::Errno> {
+    fn send(
+        &self,
+        info: SigInfo,
+        only: Option<&Arc<Task>>,
+        source: SigSource,
+    ) -> Result<(), sentry_uapi::Errno> {
         let Some(kernel) = self.kernel.upgrade() else { return Ok(()) };
         let threads = self.threads();
         let mut signal = self.signal();
@@ -132,7 +137,13 @@ impl ThreadGroup {
     }
 
     /// Picks a thread and wakes it; a signal that ends the process ends all its threads at once.
-    fn complete_signal(&self, signal: &mut SignalState, threads: &[Arc<Task>], signo: i32, only: Option<&Arc<Task>>) {
+    fn complete_signal(
+        &self,
+        signal: &mut SignalState,
+        threads: &[Arc<Task>],
+        signo: i32,
+        only: Option<&Arc<Task>>,
+    ) {
         let wants = |t: &Arc<Task>| {
             !t.is_exiting()
                 && (signo == SIGKILL
@@ -152,7 +163,10 @@ impl ThreadGroup {
         let blocked = target.blocked().contains(signo);
         let fatal = signo == SIGKILL
             || (handler == SIG_DFL && !blocked && default_action(signo) == DefaultAction::Terminate);
-        if fatal && signal.group_exit.is_none() && !(self.unkillable.load(Ordering::Relaxed) && signo != SIGKILL) {
+        if fatal
+            && signal.group_exit.is_none()
+            && !(self.unkillable.load(Ordering::Relaxed) && signo != SIGKILL)
+        {
             signal.group_exit = Some(signo);
             signal.stop = StopState::Running;
             for t in threads {

@@ -1,0 +1,237 @@
+//! The file trees of a container: its root, what is mounted over it, and the devices.
+
+use crate::container::{ContainerSpec, Mount as SpecMount, MountSource};
+use crate::boot::root::{HostTree, HostTrees};
+use crate::sandbox::owners::Owners;
+use anyhow::{Context, Result, anyhow};
+use fs_hostfs::{HostFs, HostFsParams, Sharing};
+use fs_overlay::OverlayParams;
+use fs_tmpfs::{TmpfsOptions, TmpfsParams};
+use fs_vfs::{
+    At, Dentry, FsStruct, LookupFlags, Mount, MountArgs, MountNamespace, SuperFlags, TaskContext,
+    do_mkdirat, do_mknodat, do_mount, do_symlinkat, user_path_at,
+};
+use sentry_auth::Cred;
+use sentry_kernel::{CurrentTask, Kernel};
+use sentry_uapi::Errno;
+use sentry_uapi::stat::{S_IFBLK, S_IFCHR, S_IFIFO, makedev};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path as HostPath;
+use std::sync::Arc;
+
+const MS_RDONLY: u64 = 1;
+const MS_REMOUNT: u64 = 32;
+const MS_BIND: u64 = 4096;
+const MS_REC: u64 = 16384;
+
+/// What the first process finds.
+pub(super) struct Files {
+    /// Its mounts: the root alone, until [`Files::mount_all`].
+    pub(super) mnt_ns: Arc<MountNamespace>,
+    /// Its root and working directory.
+    pub(super) fs: Arc<FsStruct>,
+    /// Filesystems of the host to be mounted, by the index of their mount.
+    binds: Vec<Option<Arc<Dentry>>>,
+}
+
+fn sys<T>(what: impl FnOnce() -> String, result: Result<T, Errno>) -> Result<T> {
+    result.map_err(|e| anyhow!("{}: {}", what(), e.message()))
+}
+
+impl Files {
+    /// Makes the root, and opens the host's files.
+    pub(super) fn new(kernel: &Arc<Kernel>, spec: &ContainerSpec, trees: HostTrees, _owners: Option<Owners>) -> Result<Files> {
+        register(kernel)?;
+        let host = hostfs(kernel, trees.root, spec.root.writes_to_host(), "root")?;
+        let root = if spec.root.overlay { overlay(kernel, host)? } else { host };
+        if spec.root.readonly {
+            root.sb().set_read_only(true);
+        }
+        let mnt = Mount::new_internal(kernel.vfs.alloc_mount_id(), root);
+        let mnt_ns = MountNamespace::new(&kernel.vfs, kernel.alloc_inum(), kernel.user_ns.clone(), &mnt);
+        let path = mnt_ns.root().context("the root is not mounted")?;
+        let fs = FsStruct::new(&path);
+        let mut binds = Vec::new();
+        for (tree, mount) in trees.binds.into_iter().zip(&spec.mounts) {
+            binds.push(match tree {
+                Some(HostTree::Directory(fd)) => {
+                    let writable = !mount.options.readonly();
+                    Some(hostfs(kernel, fd, writable, &mount.destination.to_string_lossy())?)
+                }
+                _ => None,
+            });
+        }
+        Ok(Files { mnt_ns, fs, binds })
+    }
+
+    /// Mounts and makes everything the specification asks for, as root of the container.
+    pub(super) fn mount_all(&self, ctx: &CurrentTask, spec: &ContainerSpec) -> Result<()> {
+        for (mount, bind) in spec.mounts.iter().zip(&self.binds) {
+            let at = || format!("mount {}", mount.destination.display());
+            self.mount_one(ctx, mount, bind.as_ref()).with_context(at)?;
+        }
+        for (path, target) in &spec.symlinks {
+            let made = do_symlinkat(ctx, target.as_os_str().as_bytes(), &At::Cwd, path.as_os_str().as_bytes());
+            ignore_existing(made).map_err(|e| anyhow!("{}: {}", path.display(), e.message()))?;
+        }
+        for device in &spec.devices {
+            use crate::container::DeviceKind;
+            let kind = match device.kind {
+                DeviceKind::Character => S_IFCHR,
+                DeviceKind::Block => S_IFBLK,
+                DeviceKind::Fifo => S_IFIFO,
+            };
+            let dev = makedev(device.major, device.minor);
+            let made = do_mknodat(ctx, &At::Cwd, device.path.as_os_str().as_bytes(), kind | device.mode, dev);
+            ignore_existing(made).map_err(|e| anyhow!("{}: {}", device.path.display(), e.message()))?;
+        }
+        for path in &spec.masked_paths {
+            mask(ctx, path)?;
+        }
+        for path in &spec.readonly_paths {
+            read_only(ctx, path)?;
+        }
+        Ok(())
+    }
+
+    fn mount_one(&self, ctx: &CurrentTask, mount: &SpecMount, bind: Option<&Arc<Dentry>>) -> Result<()> {
+        let target = mount.destination.as_os_str().as_bytes();
+        let flags = mount.options.flags;
+        match (&mount.source, bind) {
+            (MountSource::Filesystem { fstype, source }, _) => {
+                if ctx.vfs().filesystems().get(fstype.as_bytes()).is_none() {
+                    tracing::warn!("{}: no filesystem {fstype}; left as it is", mount.destination.display());
+                    return Ok(());
+                }
+                make_directories(ctx, &mount.destination)?;
+                let args = MountArgs {
+                    source: Some(source.as_bytes()),
+                    fs_type: Some(fstype.as_bytes()),
+                    flags,
+                    data: Some(&mount.options.data),
+                };
+                sys(|| fstype.clone(), do_mount(ctx, target, &args))
+            }
+            (MountSource::Bind { .. }, Some(root)) => {
+                make_directories(ctx, &mount.destination)?;
+                let at = sys(|| "path".into(), user_path_at(ctx, &At::Cwd, target, LookupFlags::FOLLOW))?;
+                let mounted = fs_vfs::mount_root(ctx, root.clone(), &at, flags);
+                sys(|| "bind".into(), mounted)
+            }
+            (MountSource::Bind { path, .. }, None) => {
+                tracing::warn!("{}: only directories can be bound yet; {} left out", path.display(), mount.destination.display());
+                Ok(())
+            }
+        }
+    }
+}
+
+fn ignore_existing(result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(sentry_uapi::errno::EEXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes a directory and those above it, where they are missing.
+fn make_directories(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
+    let bytes = path.as_os_str().as_bytes();
+    if user_path_at(ctx, &At::Cwd, bytes, LookupFlags::FOLLOW).is_ok() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_directories(ctx, parent)?;
+    }
+    sys(|| path.display().to_string(), ignore_existing(do_mkdirat(ctx, &At::Cwd, bytes, 0o755)))
+}
+
+/// Hides a path: a directory by an empty read-only tmpfs, anything else by /dev/null.
+fn mask(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
+    let bytes = path.as_os_str().as_bytes();
+    let Ok(found) = user_path_at(ctx, &At::Cwd, bytes, LookupFlags::FOLLOW) else { return Ok(()) };
+    let is_dir = found.dentry.is_dir();
+    let args = if is_dir {
+        MountArgs { source: Some(b"tmpfs"), fs_type: Some(b"tmpfs"), flags: MS_RDONLY, data: Some("size=0k") }
+    } else {
+        MountArgs { source: Some(b"/dev/null"), fs_type: None, flags: MS_BIND, data: None }
+    };
+    sys(|| format!("mask {}", path.display()), do_mount(ctx, bytes, &args))
+}
+
+/// Makes a path read-only by a bind mount of itself.
+fn read_only(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
+    let bytes = path.as_os_str().as_bytes();
+    if user_path_at(ctx, &At::Cwd, bytes, LookupFlags::FOLLOW).is_err() {
+        return Ok(());
+    }
+    let bind = MountArgs { source: Some(bytes), fs_type: None, flags: MS_BIND | MS_REC, data: None };
+    let remount = MountArgs { flags: MS_BIND | MS_REMOUNT | MS_RDONLY, ..bind };
+    let what = || format!("read-only {}", path.display());
+    sys(what, do_mount(ctx, bytes, &bind))?;
+    sys(what, do_mount(ctx, bytes, &remount))
+}
+
+/// A host directory as a filesystem.
+fn hostfs(kernel: &Arc<Kernel>, fd: OwnedFd, writable: bool, source: &str) -> Result<Arc<Dentry>> {
+    /// Descriptors kept open that nobody uses.
+    const MAX_FDS: usize = 512;
+    /// Cached contents kept that nobody maps.
+    const MAX_CACHED: u64 = 64 << 20;
+    let root = HostFs::new_super(
+        fd,
+        HostFsParams {
+            fs_type: "hostfs",
+            dev: kernel.vfs.alloc_dev(),
+            user_ns: kernel.user_ns.clone(),
+            clocks: kernel.clocks.clone(),
+            memory: kernel.memory.clone(),
+            source: source.as_bytes().to_vec(),
+            writable,
+            sharing: if writable { Sharing::Shared } else { Sharing::Exclusive },
+            ids_from_host: None,
+            ids_to_host: None,
+            max_fds: MAX_FDS,
+            max_cached: MAX_CACHED,
+        },
+    );
+    sys(|| format!("cannot open {source}"), root)
+}
+
+/// An overlay whose upper layer is in memory.
+fn overlay(kernel: &Arc<Kernel>, lower: Arc<Dentry>) -> Result<Arc<Dentry>> {
+    let upper = fs_tmpfs::new_super(TmpfsParams {
+        fs_type: "tmpfs",
+        dev: kernel.vfs.alloc_dev(),
+        user_ns: kernel.user_ns.clone(),
+        clocks: kernel.clocks.clone(),
+        memory: kernel.memory.clone(),
+        flags: SuperFlags::empty(),
+        source: b"upper".to_vec(),
+        options: TmpfsOptions::with_memory(kernel.memory.limit()),
+    });
+    let upper = sys(|| "cannot make the upper layer".into(), upper)?;
+    let root = fs_overlay::new_super(OverlayParams {
+        vfs: kernel.vfs.clone(),
+        cred: Arc::new(Cred::root(kernel.user_ns.clone())),
+        user_ns: kernel.user_ns.clone(),
+        lower: vec![lower],
+        upper: Some(upper),
+        source: b"overlay".to_vec(),
+        options: String::new(),
+    });
+    sys(|| "cannot make the overlay".into(), root)
+}
+
+/// Filesystem types and device drivers.
+fn register(kernel: &Arc<Kernel>) -> Result<()> {
+    let vfs = &kernel.vfs;
+    let total = kernel.memory.limit();
+    let all = || -> Result<(), Errno> {
+        vfs.filesystems().register(Arc::new(fs_tmpfs::TmpfsType::new(kernel.memory.clone(), total)))?;
+        fs_devtmpfs::register_mem_devices(vfs, &kernel.memory)?;
+        Ok(())
+    };
+    sys(|| "cannot register filesystems".into(), all())
+}
+

@@ -1,0 +1,216 @@
+//! The first process of a container.
+
+use super::files::Files;
+use super::{CommandError, StdioFd, Terminal};
+use crate::container::{Capabilities, ContainerSpec, Process};
+use crate::sandbox::control::ControlChannel;
+use anyhow::{Context, Result, anyhow};
+use fs_hostfs::host_fd_file;
+use fs_vfs::{At, FdTable, File, FileType, LookupFlags, TaskContext, chdir, do_open_execat};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::stat::fstat;
+use platform_host::poller::HostPoller;
+use sentry_auth::{Cred, GroupInfo};
+use sentry_kernel::{
+    CgroupNamespace, CurrentTask, InitProcess, IpcNamespace, Kernel, NsProxy, ThreadGroup, TimeNamespace, UtsNames,
+    UtsNamespace, init_rlimits,
+};
+use sentry_loader::Arguments;
+use sentry_net::NetNamespace;
+use sentry_uapi::Errno;
+use sentry_uapi::errno::{EACCES, ENOENT, ENOTDIR};
+use sentry_uapi::fcntl::OpenFlags;
+use sentry_uapi::resource::{RLIMIT_STACK, Rlimit};
+use sentry_uapi::sigaction::{SIG_IGN, SigAction};
+use sentry_uapi::signal::NSIG;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, mpsc};
+
+/// Starts the first process, and tells the command once its program is loaded.
+///
+/// # Errors
+/// A [`CommandError`] for a program that cannot be started; anything else is a failure of the runtime.
+pub(super) fn start(
+    kernel: &Arc<Kernel>,
+    spec: ContainerSpec,
+    files: Files,
+    stdio: [StdioFd; 3],
+    terminal: Option<Terminal>,
+    poller: &HostPoller,
+    control: &Arc<ControlChannel>,
+) -> Result<Arc<ThreadGroup>> {
+    let root = Arc::new(Cred::root(kernel.user_ns.clone()));
+    let cred = user_cred(kernel, &spec.process)?;
+    let stdio = open_stdio(kernel, stdio, terminal.as_ref(), poller, &Arc::new(cred.clone()))?;
+    let ns = namespaces(kernel, &spec, &files);
+    let init = InitProcess {
+        cred: (*root).clone(),
+        fs: files.fs.clone(),
+        files: FdTable::new(),
+        ns,
+        rlimits: rlimits(&spec.process),
+        no_new_privs: spec.process.no_new_privileges,
+        oom_score_adj: spec.process.oom_score_adj.unwrap_or(0),
+    };
+    let (report, outcome) = mpsc::channel();
+    let group = kernel
+        .start_init(init, move |task| {
+            let result = prepare(task, &spec, &files, stdio, cred);
+            let failed = result.is_err();
+            // The other end waits for exactly one message.
+            let _ = report.send(result);
+            if failed { Err(ENOENT) } else { Ok(()) }
+        })
+        .map_err(|e| anyhow!("cannot make the first process: {}", e.message()))?;
+    outcome.recv().context("the first process ended before it began")??;
+    control.started()?;
+    Ok(group)
+}
+
+/// On the new process's own thread: mounts, descriptors, identity, program.
+fn prepare(
+    task: &mut CurrentTask,
+    spec: &ContainerSpec,
+    files: &Files,
+    stdio: Vec<Arc<File>>,
+    cred: Cred,
+) -> Result<()> {
+    files.mount_all(task, spec)?;
+    let table = TaskContext::files(task);
+    for file in stdio {
+        table.install(task, file, false).map_err(|e| anyhow!("standard descriptors: {}", e.message()))?;
+    }
+    task.fs().set_umask(spec.process.user.umask);
+    let sighand = task.group.sighand();
+    for signo in (1..=NSIG).filter(|s| spec.process.ignored_signals & (1 << (s - 1)) != 0) {
+        sighand.set(signo, SigAction { handler: SIG_IGN, ..SigAction::default() });
+    }
+    task.commit_creds(cred);
+    let cwd = spec.process.cwd.as_os_str().as_bytes();
+    chdir(task, cwd).map_err(|e| anyhow!("chdir to cwd ({:?}): {}", spec.process.cwd, e.message()))?;
+    exec(task, &spec.process)
+}
+
+fn exec(task: &mut CurrentTask, process: &Process) -> Result<()> {
+    let name = process.args.first().context("no program")?.to_bytes();
+    let shown = String::from_utf8_lossy(name).into_owned();
+    let (path, file, deny) = find(task, name, process).map_err(|e| match e {
+        ENOENT | ENOTDIR => CommandError::NotFound(shown.clone()),
+        e => CommandError::CannotExecute(shown.clone(), e.message().to_lowercase()),
+    })?;
+    let limit = task.group.rlimit(RLIMIT_STACK).cur;
+    let mut load = || -> Result<(), Errno> {
+        let mut args = Arguments::new(&path, process.args.len(), process.env.len(), limit)?;
+        for env in &process.env {
+            args.push_envp(env.to_bytes())?;
+        }
+        for arg in &process.args {
+            args.push_argv(arg.to_bytes())?;
+        }
+        args.finish()?;
+        let mut open = |task: &CurrentTask, path: &[u8]| -> Result<Arc<File>, Errno> {
+            Ok(do_open_execat(task, &At::Cwd, path, LookupFlags::FOLLOW)?.0)
+        };
+        task.execve(file.clone(), deny.clone(), args, &path, false, &mut open)
+    };
+    load().map_err(|e| CommandError::CannotExecute(shown, e.message().to_lowercase()))?;
+    Ok(())
+}
+
+type Guard = Arc<dyn std::any::Any + Send + Sync>;
+
+/// Finds the program as execvp(3) would.
+fn find(task: &CurrentTask, name: &[u8], process: &Process) -> Result<(Vec<u8>, Arc<File>, Guard), Errno> {
+    let open = |path: &[u8]| {
+        do_open_execat(task, &At::Cwd, path, LookupFlags::FOLLOW)
+            .map(|(file, deny)| (path.to_vec(), file, Arc::new(deny) as Guard))
+    };
+    if name.contains(&b'/') {
+        return open(name);
+    }
+    let path = process.env.iter().find_map(|e| e.to_bytes().strip_prefix(b"PATH="));
+    let path = path.unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let mut result = ENOENT;
+    for dir in path.split(|b| *b == b':') {
+        let mut full = if dir.is_empty() { b".".to_vec() } else { dir.to_vec() };
+        full.push(b'/');
+        full.extend_from_slice(name);
+        match open(&full) {
+            Ok(found) => return Ok(found),
+            Err(ENOENT | ENOTDIR) => {}
+            Err(EACCES) => result = EACCES,
+            Err(e) => return Err(e),
+        }
+    }
+    Err(result)
+}
+
+fn user_cred(kernel: &Kernel, process: &Process) -> Result<Cred> {
+    let ns = kernel.user_ns.clone();
+    let user = &process.user;
+    let groups = GroupInfo::from_user(&ns, &user.additional_gids).map_err(|e| anyhow!("groups: {}", e.message()))?;
+    let mut cred = Cred::user(ns.clone(), ns.make_kuid(user.uid), ns.make_kgid(user.gid), groups);
+    let Capabilities { bounding, effective, inheritable, permitted, ambient } = process.capabilities;
+    cred.cap_bset = bounding;
+    cred.cap_effective = effective;
+    cred.cap_inheritable = inheritable;
+    cred.cap_permitted = permitted;
+    cred.cap_ambient = ambient;
+    Ok(cred)
+}
+
+fn rlimits(process: &Process) -> [Rlimit; sentry_uapi::resource::RLIM_NLIMITS] {
+    let mut limits = init_rlimits();
+    for l in &process.rlimits {
+        if let Some(slot) = usize::try_from(l.resource).ok().and_then(|r| limits.get_mut(r)) {
+            *slot = Rlimit { cur: l.soft, max: l.hard };
+        }
+    }
+    limits
+}
+
+fn namespaces(kernel: &Arc<Kernel>, spec: &ContainerSpec, files: &Files) -> NsProxy {
+    let user_ns = &kernel.user_ns;
+    let names = UtsNames {
+        nodename: spec.hostname.as_bytes().to_vec(),
+        domainname: spec.domainname.as_bytes().to_vec(),
+    };
+    let time = Arc::new(TimeNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() });
+    NsProxy {
+        mnt: files.mnt_ns.clone(),
+        uts: UtsNamespace::new(kernel.alloc_inum(), user_ns.clone(), names),
+        ipc: Arc::new(IpcNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() }),
+        net: NetNamespace::new_initial(user_ns.clone(), kernel.clocks.clone()),
+        pid_for_children: kernel.root_pid_ns.clone(),
+        cgroup: Arc::new(CgroupNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() }),
+        time: time.clone(),
+        time_for_children: time,
+    }
+}
+
+fn open_stdio(
+    kernel: &Arc<Kernel>,
+    stdio: [StdioFd; 3],
+    _terminal: Option<&Terminal>,
+    poller: &HostPoller,
+    cred: &Arc<Cred>,
+) -> Result<Vec<Arc<File>>> {
+    let mut files = Vec::new();
+    for fd in stdio {
+        match fd {
+            StdioFd::Host(fd) => files.push(host_file(kernel, fd, poller, cred)?),
+            StdioFd::Terminal => return Err(anyhow!("no terminals yet")),
+        }
+    }
+    Ok(files)
+}
+
+fn host_file(kernel: &Kernel, fd: OwnedFd, poller: &HostPoller, cred: &Arc<Cred>) -> Result<Arc<File>> {
+    let mode = fstat(&fd).context("standard descriptors")?.st_mode;
+    let flags = fcntl(&fd, FcntlArg::F_GETFL).context("standard descriptors")?;
+    let file_type = FileType::from_mode(mode).unwrap_or(FileType::CharDevice);
+    let access = OpenFlags::from_bits_retain(flags.cast_unsigned() & 3);
+    host_fd_file(&kernel.vfs, poller, fd, file_type, access, cred.clone())
+        .map_err(|e| anyhow!("standard descriptors: {}", e.message()))
+}
