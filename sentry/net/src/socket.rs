@@ -64,7 +64,7 @@ impl FileOps for Socket {
 
     fn read(
         &self,
-        _file: &File,
+        file: &File,
         ctx: &dyn TaskContext,
         dst: &mut IoDst<'_>,
         _pos: u64,
@@ -72,7 +72,9 @@ impl FileOps for Socket {
         if dst.remaining() == 0 {
             return Ok(0);
         }
-        self.ops.recvmsg(ctx, dst, MsgFlags::empty(), &mut Received::default())
+        let nonblock = file.flags().contains(OpenFlags::NONBLOCK);
+        let flags = if nonblock { MsgFlags::DONTWAIT } else { MsgFlags::empty() };
+        self.ops.recvmsg(ctx, dst, flags, &mut Received::default())
     }
 
     fn write(
