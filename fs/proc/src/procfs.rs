@@ -174,7 +174,7 @@ impl<'a> Caller<'a> {
     }
 
     /// Whether these are the credentials of a thread of the process: no two processes share the object.
-    fn is_of_process(&self, task: &Task) -> bool {
+    pub(crate) fn is_of_process(&self, task: &Task) -> bool {
         task.group.threads().iter().any(|t| std::ptr::eq(&*t.cred(), self.cred()))
     }
 }

@@ -3,8 +3,6 @@
 //! Guest memory is copied with no lock held, or through a pinned view that needs none; so a filesystem may hold its own
 //! locks while it copies, and `MM` stands above (is taken before) the filesystem's locks.
 
-/// An open file's position. Taken by system calls that hold nothing; a read of `/proc` takes nearly every other lock.
-pub const FILE_POS: u16 = 90;
 /// Serialises whole renames and mount-tree changes.
 pub const NAMESPACE: u16 = 100;
 /// An open file's position. Reading or listing a file of procfs, which looks at tasks, runs under it.

@@ -68,7 +68,13 @@ impl FileNode for Strings {
 }
 
 /// Copies `start + pos .. end` of an address space as far as it is mapped and there is room.
-fn read_range(mm: &MemoryManager, start: u64, end: u64, pos: u64, dst: &mut IoDst<'_>) -> Result<usize, Errno> {
+fn read_range(
+    mm: &MemoryManager,
+    start: u64,
+    end: u64,
+    pos: u64,
+    dst: &mut IoDst<'_>,
+) -> Result<usize, Errno> {
     let mut at = start.saturating_add(pos);
     let mut done = 0;
     let mut buf = [0; PIECE];

@@ -1,11 +1,11 @@
 //! The directories themselves. Linux: fs/proc/base.c, `tgid_base_stuff`, `tid_base_stuff`.
 
+use crate::net::NetDir;
 use crate::pid::entry::{PidEntry, What};
 use crate::pid::{
-    ProcTask, cmdline, comm, fd, gid_map, identity, limits, links, maps, mem, misc, mounts, ns, oom, projid_map,
-    setgroups, smaps, stat, status, task_dir, uid_map,
+    ProcTask, cmdline, comm, fd, gid_map, identity, limits, links, maps, mem, misc, mounts, ns, oom,
+    projid_map, setgroups, smaps, stat, status, task_dir, uid_map,
 };
-use crate::net::NetDir;
 use crate::procfs::{Caller, HidePid};
 use fs_kernfs::{DirNode, Emit, Node, NodeAttr, NodeOps, emit_names};
 use fs_vfs::{Access, Attr, FIRST_ENTRY, FileType, TaskContext, generic_permission};

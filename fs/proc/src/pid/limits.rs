@@ -32,7 +32,10 @@ pub(crate) fn show(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
 
 fn format_limits(limits: &[Rlimit; RLIM_NLIMITS], out: &mut Vec<u8>) {
     let value = |v: u64| if v == RLIM_INFINITY { "unlimited".to_owned() } else { v.to_string() };
-    put(out, format_args!("Limit                     Soft Limit           Hard Limit           Units     \n"));
+    put(
+        out,
+        format_args!("Limit                     Soft Limit           Hard Limit           Units     \n"),
+    );
     for ((name, unit), limit) in NAMES.iter().zip(limits) {
         put(out, format_args!("{name:<25} {:<20} {:<20} ", value(limit.cur), value(limit.max)));
         let end = if unit.is_empty() { "\n".to_owned() } else { format!("{unit:<10}\n") };

@@ -26,7 +26,9 @@ fn vma_name(vma: &VmaInfo, root: &Path) -> Option<Vec<u8>> {
     }
     let mapped = vma.file.as_ref()?;
     match &mapped.file {
-        Some(file) => Some(file.as_any().downcast_ref::<File>().map_or_else(Vec::new, |f| d_path(f.path(), root))),
+        Some(file) => {
+            Some(file.as_any().downcast_ref::<File>().map_or_else(Vec::new, |f| d_path(f.path(), root)))
+        }
         None => Some(b"/dev/zero (deleted)".to_vec()),
     }
 }
@@ -45,7 +47,16 @@ pub(crate) fn show_map_vma(vma: &VmaInfo, root: &Path, out: &mut Vec<u8>) {
         _ => (0, 0, 0),
     };
     let shared = vma.flags.contains(VmFlags::SHARED) && !special;
-    show_header(out, (vma.start, vma.end), vma.prot, shared, offset, dev, ino, vma_name(vma, root).as_deref());
+    show_header(
+        out,
+        (vma.start, vma.end),
+        vma.prot,
+        shared,
+        offset,
+        dev,
+        ino,
+        vma_name(vma, root).as_deref(),
+    );
 }
 
 /// Linux: `show_vma_header_prefix`, and the name behind it.

@@ -96,7 +96,9 @@ impl FileOps for Mem {
         src: &mut IoSrc<'_>,
         pos: u64,
     ) -> Result<Written, Errno> {
-        let Some(mm) = self.mm.as_ref().and_then(Weak::upgrade) else { return Ok(Written { count: 0, end: pos }) };
+        let Some(mm) = self.mm.as_ref().and_then(Weak::upgrade) else {
+            return Ok(Written { count: 0, end: pos });
+        };
         let mut buf = [0; PIECE];
         let mut done = 0;
         while src.remaining() > 0 {

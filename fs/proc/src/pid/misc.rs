@@ -117,9 +117,7 @@ pub(crate) fn io(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
     if !view.may_access() {
         return Err(EACCES);
     }
-    for label in
-        ["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"]
-    {
+    for label in ["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"] {
         put(out, format_args!("{label}: 0\n"));
     }
     Ok(())

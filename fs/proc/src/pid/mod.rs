@@ -1,7 +1,7 @@
 //! `/proc/[pid]` and `/proc/[pid]/task/[tid]`. Linux: fs/proc/base.c.
 
-mod comm;
 mod cmdline;
+mod comm;
 mod dir;
 mod entry;
 mod fd;
@@ -26,4 +26,5 @@ mod task_dir;
 mod uid_map;
 
 pub(crate) use dir::PidDir;
+pub(crate) use fd::name_to_int;
 pub(crate) use subject::{ProcTask, Subject};

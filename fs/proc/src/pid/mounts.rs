@@ -59,7 +59,7 @@ impl FileNode for MountsNode {
     fn open(
         self: Arc<Self>,
         _inode: &Arc<Inode>,
-        ctx: &dyn TaskContext,
+        _ctx: &dyn TaskContext,
         _flags: OpenFlags,
     ) -> Result<Box<dyn FileOps>, Errno> {
         let task = self.at.task().map_err(|_| EINVAL)?;

@@ -9,11 +9,11 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, ENOENT};
 use std::any::Any;
 
-/// Number of the first network namespace. Linux hosts show one near it.
-const PROC_NET_INIT_INO: u64 = 0xf000_0000;
+/// Numbers of network namespaces begin here, below those the kernel gives out for the other kinds.
+const FIRST_NET_INUM: u64 = 0xe000_0000;
 
-fn net_inum(_net: &NetNamespace) -> u64 {
-    PROC_NET_INIT_INO
+fn net_inum(net: &NetNamespace) -> u64 {
+    FIRST_NET_INUM.saturating_add(net.cookie)
 }
 
 /// A kind of namespace: the link's name, the kind's name, and the number of a task's.

@@ -69,9 +69,7 @@ fn show_stats(stats: &MemSizeStats, rollup: bool, out: &mut Vec<u8>) {
     kb(out, "Private_Dirty:", stats.anonymous);
     kb(out, "Referenced:", stats.resident);
     kb(out, "Anonymous:", stats.anonymous);
-    for label in
-        ["LazyFree:", "AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:", "Shared_Hugetlb:"]
-    {
+    for label in ["LazyFree:", "AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:", "Shared_Hugetlb:"] {
         kb(out, label, 0);
     }
     put(out, format_args!("Private_Hugetlb: {:>7} kB\n", 0));
@@ -157,7 +155,11 @@ mod tests {
     #[test]
     fn labels_are_the_native_kernels() {
         let mut out = Vec::new();
-        show_stats(&MemSizeStats { resident: 8192, anonymous: 4096, ..MemSizeStats::default() }, true, &mut out);
+        show_stats(
+            &MemSizeStats { resident: 8192, anonymous: 4096, ..MemSizeStats::default() },
+            true,
+            &mut out,
+        );
         let text = String::from_utf8_lossy(&out).into_owned();
         let native = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
         let native: String = native.lines().skip(1).map(|l| format!("{l}\n")).collect();

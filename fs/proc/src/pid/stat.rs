@@ -44,8 +44,10 @@ pub(crate) fn show(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
     };
     let children = who.group.children_usage();
     let (ignored, caught) = ignored_and_caught(who);
-    let (policy, rt_priority, nice) =
-        task.map_or((0, 0, 0), |t| { let s = t.sched.lock(); (s.policy, s.priority, s.nice) });
+    let (policy, rt_priority, nice) = task.map_or((0, 0, 0), |t| {
+        let s = t.sched.lock();
+        (s.policy, s.priority, s.nice)
+    });
     let priority = if REALTIME.contains(&policy) { -1 - rt_priority } else { DEFAULT_PRIO + nice };
     let start = task.map_or(who.group.start_time, |t| t.start_time);
     let nr = |pid: &Option<std::sync::Arc<sentry_kernel::Pid>>| pid.as_ref().map_or(0, |p| p.nr_in(ns));
@@ -92,10 +94,7 @@ pub(crate) fn show(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
         (Some((_, info)), Some(mm)) if permitted => {
             let (brk, _) = mm.heap();
             let (data, args, env) = (info.data, info.args, info.env);
-            put(
-                out,
-                format_args!("{} {} {brk} {} {} {} {} ", data.0, data.1, args.0, args.1, env.0, env.1),
-            );
+            put(out, format_args!("{} {} {brk} {} {} {} {} ", data.0, data.1, args.0, args.1, env.0, env.1));
         }
         _ => out.extend_from_slice(b"0 0 0 0 0 0 0 "),
     }

@@ -89,11 +89,23 @@ fn show_ids(cred: &Cred, ns: &UserNamespace, out: &mut Vec<u8>) {
     let gid = |id| ns.from_kgid_munged(id);
     put(
         out,
-        format_args!("Uid:\t{}\t{}\t{}\t{}\n", uid(cred.uid), uid(cred.euid), uid(cred.suid), uid(cred.fsuid)),
+        format_args!(
+            "Uid:\t{}\t{}\t{}\t{}\n",
+            uid(cred.uid),
+            uid(cred.euid),
+            uid(cred.suid),
+            uid(cred.fsuid)
+        ),
     );
     put(
         out,
-        format_args!("Gid:\t{}\t{}\t{}\t{}\n", gid(cred.gid), gid(cred.egid), gid(cred.sgid), gid(cred.fsgid)),
+        format_args!(
+            "Gid:\t{}\t{}\t{}\t{}\n",
+            gid(cred.gid),
+            gid(cred.egid),
+            gid(cred.sgid),
+            gid(cred.fsgid)
+        ),
     );
 }
 
@@ -172,9 +184,13 @@ fn show_signals(who: &Subject, out: &mut Vec<u8>) {
     let queued = who.group.shared_pending_len();
     let limit = who.group.rlimit(RLIMIT_SIGPENDING).cur;
     put(out, format_args!("Threads:\t{}\nSigQ:\t{queued}/{limit}\n", who.num_threads()));
-    for (label, set) in
-        [("SigPnd", pending), ("ShdPnd", shared), ("SigBlk", blocked), ("SigIgn", ignored), ("SigCgt", caught)]
-    {
+    for (label, set) in [
+        ("SigPnd", pending),
+        ("ShdPnd", shared),
+        ("SigBlk", blocked),
+        ("SigIgn", ignored),
+        ("SigCgt", caught),
+    ] {
         put(out, format_args!("{label}:\t{:016x}\n", set.0));
     }
 }

@@ -53,7 +53,8 @@ impl ProcTask {
                 Some(task) => (task.group.clone(), Life::Alive(task.clone())),
                 None => {
                     let process = tree.processes.get(&pid.global());
-                    let group = process.map(|p| &p.group).filter(|g| Arc::ptr_eq(&g.pid, &pid)).ok_or(ESRCH)?;
+                    let group =
+                        process.map(|p| &p.group).filter(|g| Arc::ptr_eq(&g.pid, &pid)).ok_or(ESRCH)?;
                     (group.clone(), Life::Dead(group.dead_leader().ok_or(ESRCH)?))
                 }
             }

@@ -25,7 +25,12 @@ pub(crate) fn show_map(map: &IdMap, lower: impl Fn(u32) -> Option<u32>, out: &mu
     for extent in map.extents() {
         put(
             out,
-            format_args!("{:>10} {:>10} {:>10}\n", extent.first, shown(lower(extent.lower_first)), extent.count),
+            format_args!(
+                "{:>10} {:>10} {:>10}\n",
+                extent.first,
+                shown(lower(extent.lower_first)),
+                extent.count
+            ),
         );
     }
 }

@@ -8,7 +8,9 @@ use sentry_uapi::Errno;
 
 pub(super) fn show(kernel: &Kernel, _shared: &Shared, out: &mut Vec<u8>) -> Result<(), Errno> {
     let drivers = kernel.vfs.devices().list();
-    for (kind, title) in [(DeviceKind::Char, "Character devices:\n"), (DeviceKind::Block, "\nBlock devices:\n")] {
+    for (kind, title) in
+        [(DeviceKind::Char, "Character devices:\n"), (DeviceKind::Block, "\nBlock devices:\n")]
+    {
         out.extend_from_slice(title.as_bytes());
         for (_, major, name) in drivers.iter().filter(|(k, ..)| *k == kind) {
             put(out, format_args!("{major:>3} {name}\n"));

@@ -17,8 +17,7 @@ mod vmstat;
 
 pub(crate) use meminfo::memory_total;
 
-use crate::pid::{PidDir, ProcTask};
-use crate::pid::name_to_int;
+use crate::pid::{PidDir, ProcTask, name_to_int};
 use crate::procfs::{Caller, HidePid, Instance};
 use fs_kernfs::{DirNode, Emit, Node, NodeAttr, NodeOps, StaticDir};
 use fs_vfs::{FileType, TaskContext};
