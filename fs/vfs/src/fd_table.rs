@@ -2,7 +2,7 @@
 //!
 //! A lookup is one short read lock. What closing a file does runs outside the lock.
 
-use crate::{File, Resource, TaskContext};
+use crate::{File, Resource, TaskContext, locks_remove_posix};
 use sentry_sync::{RwLock, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, EINVAL, EMFILE, ENOMEM};
@@ -108,21 +108,27 @@ impl Table {
     }
 }
 
-/// What close(2) does to a file that has left the table. Linux: `filp_close`.
-pub fn filp_close(ctx: &dyn TaskContext, file: Arc<File>) -> Result<(), Errno> {
-    let path_only = file.flags().contains(OpenFlags::PATH);
-    let result = if path_only { Ok(()) } else { file.ops().flush(&file, ctx) };
-    if !path_only && let Some(hook) = ctx.vfs().close_hook() {
-        hook(ctx, &file);
-    }
-    drop(file);
-    result
-}
-
 impl FdTable {
     /// An empty table.
     pub fn new() -> Arc<FdTable> {
         Arc::new(FdTable { inner: RwLock::new(Table::default()) })
+    }
+
+    /// The number record locks of the table's processes are known by, as long as it lives: see
+    /// [`crate::LockOwner::Process`].
+    pub fn lock_owner(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
+    }
+
+    /// What close(2) does to a file that has left the table. Linux: `filp_close`.
+    fn filp_close(&self, ctx: &dyn TaskContext, file: Arc<File>) -> Result<(), Errno> {
+        if file.flags().contains(OpenFlags::PATH) {
+            return Ok(());
+        }
+        let result = file.ops().flush(&file, ctx);
+        locks_remove_posix(&file, self.lock_owner());
+        drop(file);
+        result
     }
 
     /// A copy, for fork without CLONE_FILES. Descriptors still being made are not in it. Linux: `dup_fd`.
@@ -222,7 +228,7 @@ impl FdTable {
     /// `EBADF`; what the file's `flush` reports, though the descriptor is gone then too.
     pub fn close(&self, ctx: &dyn TaskContext, fd: i32) -> Result<(), Errno> {
         let file = index(fd).and_then(|at| self.inner.write().take(at)).ok_or(EBADF)?;
-        filp_close(ctx, file)
+        self.filp_close(ctx, file)
     }
 
     /// dup(2).
@@ -278,7 +284,7 @@ impl FdTable {
         drop(inner);
         if let SlotState::Open(file) = replaced.state {
             // Linux throws the result away too.
-            let _ = filp_close(ctx, file);
+            let _ = self.filp_close(ctx, file);
         }
         Ok(new)
     }
@@ -358,7 +364,7 @@ impl FdTable {
         };
         for file in closed {
             // Nobody is left to hear of an error.
-            let _ = filp_close(ctx, file);
+            let _ = self.filp_close(ctx, file);
         }
     }
 

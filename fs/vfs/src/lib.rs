@@ -58,7 +58,7 @@ pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
-pub use fd_table::{FdTable, NR_OPEN, filp_close};
+pub use fd_table::{FdTable, NR_OPEN};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
@@ -102,7 +102,7 @@ pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]
 pub use test_context::TestContext;
 pub use timerfd::{do_timerfd_create, do_timerfd_gettime, do_timerfd_settime, timerfd_clock_was_set};
-pub use vfs::{CloseHook, Pseudo, Vfs};
+pub use vfs::{Pseudo, Vfs};
 pub use write_access::DenyWrite;
 pub use xattr::{
     XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX, vfs_getxattr, vfs_listxattr, vfs_removexattr,
