@@ -3,7 +3,7 @@
 use crate::futex::exit_robust_list;
 use crate::signal::SigSource;
 use crate::tree::Zombie;
-use crate::{CurrentTask, Kernel, RunState, Task, ThreadGroup};
+use crate::{CurrentTask, DeadLeader, Kernel, RunState, Task, ThreadGroup};
 use sentry_uapi::sigaction::{SIG_IGN, SaFlags};
 use sentry_uapi::signal::{
     CLD_CONTINUED, CLD_EXITED, CLD_KILLED, SI_KERNEL, SIGCHLD, SIGCONT, SIGHUP, SIGKILL, SigInfo,
@@ -93,6 +93,11 @@ impl Kernel {
             }
             tree.tasks.remove(&tid);
             let id = group.id();
+            if tid == id {
+                let remains = DeadLeader { comm: task.comm(), cred: task.cred() };
+                let old = group.dead_leader.lock().replace(remains);
+                drop(old);
+            }
             let Some(p) = tree.processes.get_mut(&id) else { return };
             p.threads.retain(|t| !Arc::ptr_eq(t, task));
             self.pdeath_signals(&tree, tid, &mut to_kill);

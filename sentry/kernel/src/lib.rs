@@ -29,7 +29,7 @@ mod tree;
 mod tty;
 mod wait;
 
-pub use access::ptrace_may_access;
+pub use access::{cred_may_access, ptrace_may_access};
 pub use current_task::{CurrentTask, RestartFn};
 pub use exec::{OpenExec, may_exec};
 pub use exit::nsec_to_clock_t;
@@ -41,7 +41,7 @@ pub use pid_namespace::{PID_MAX, PidNamespace};
 pub use pidfd::{PidFd, pidfd_file, pidfd_group, still_there};
 pub use syscall::{SyscallExit, SyscallFn, SyscallResult, SyscallTable, SyscallTracer};
 pub use task::{Resources, RunState, SchedAttr, TASK_COMM_LEN, Task};
-pub use thread_group::{SignalState, ThreadGroup, Usage, init_rlimits};
+pub use thread_group::{DeadLeader, SignalState, ThreadGroup, Usage, init_rlimits};
 pub use timer::{IntervalTimer, PosixTimer, ProcessTimers, TimerClock, TimerSpec, TimerTarget};
 pub use tree::{Process, ProcessGroup, Session, Tree, Zombie};
 pub use tty::Tty;

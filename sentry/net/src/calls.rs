@@ -5,13 +5,15 @@
 
 use crate::SockAddr;
 use crate::proto_ops::{Connect, Received, SendMsg};
-use crate::sock::{Direction, IN_EVENTS, OUT_EVENTS, shutdown_mask};
+use crate::sock::{Direction, IN_EVENTS, OUT_EVENTS, RCV_SHUTDOWN, shutdown_mask};
 use crate::socket::{Socket, sock_alloc_file};
-use crate::sockopt::{GetOptError, sock_getsockopt, sock_setsockopt};
+use crate::sockopt::{GetOptError, NO_PEER, clip, sock_getsockopt, sock_setsockopt};
 use fs_vfs::{File, Inode, TaskContext};
 use sentry_mm::{IoDst, IoSrc};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EAGAIN, ECONNABORTED, EINPROGRESS, EINTR, EINVAL, ENOTCONN, EPIPE, ERESTARTSYS};
+use sentry_uapi::errno::{
+    EAGAIN, ECONNABORTED, EINPROGRESS, EINTR, EINVAL, ENODATA, ENOTCONN, EPIPE, ERESTARTSYS,
+};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::socket::*;
 use std::sync::Arc;
@@ -193,8 +195,25 @@ pub fn recvmsg(
     let deadline = sock.deadline(Direction::Receive);
     let wanted = dst.remaining();
     let target = if flags.contains(MsgFlags::WAITALL) { wanted } else { sock.opts.rcvlowat().min(wanted) };
+    // A look at what is there waits for all of it on TCP only, and can never see more than the buffer holds.
+    let all_peeked =
+        flags.contains(MsgFlags::PEEK | MsgFlags::WAITALL) && sock.family != AF_UNIX && sock.is_stream();
+    let least = if all_peeked { target.min(sock.opts.rcvbuf() / 2) } else { 0 };
     loop {
-        match sock.block(ctx, IN_EVENTS, deadline, |_| ops.recvmsg(ctx, dst, flags, &mut out)) {
+        let once = sock.block(ctx, IN_EVENTS, deadline, |_| {
+            let n = ops.recvmsg(ctx, dst, flags, &mut out)?;
+            let more_may_come = sock.shutdown_bits() & RCV_SHUTDOWN == 0 && !sock.has_error();
+            if n > 0 && n < least && more_may_come {
+                dst.revert(n);
+                return Err(EAGAIN);
+            }
+            Ok(n)
+        });
+        match once {
+            Err(EAGAIN | EINTR | ERESTARTSYS) if all_peeked && ops.inq().is_ok_and(|n| n > 0) => {
+                out.count = ops.recvmsg(ctx, dst, flags, &mut out)?;
+                return Ok(out);
+            }
             Ok(n) => {
                 out.count += n;
                 let done = n == 0 || out.count >= target || out.stop;
@@ -243,6 +262,8 @@ pub fn getsockopt(
 ) -> Result<Vec<u8>, GetOptError> {
     let ops = &Socket::of(file)?.ops;
     match (level, name) {
+        (SOL_SOCKET, SO_PEERCRED) if ops.sock().family != AF_UNIX => Ok(clip(&NO_PEER, len)),
+        (SOL_SOCKET, SO_PEERGROUPS | SO_PEERPIDFD) if ops.sock().family != AF_UNIX => Err(ENODATA.into()),
         (SOL_SOCKET, SO_PEERCRED | SO_PEERGROUPS | SO_PEERPIDFD) => ops.getsockopt(ctx, level, name, len),
         (SOL_SOCKET, SO_PEERNAME) => {
             let addr = ops.getpeername().map_err(|_| ENOTCONN)?;

@@ -127,3 +127,36 @@ fn dev_ioctl(
     };
     Ok(Some(answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fs_vfs::TestContext;
+
+    fn named(name: &[u8]) -> Ifreq {
+        let mut ifr_name = [0; IFNAMSIZ];
+        ifr_name[..name.len()].copy_from_slice(name);
+        Ifreq { ifr_name, ifr_ifru: [0; 24] }
+    }
+
+    #[test]
+    fn the_loopback_answers_and_no_other() -> Result<(), Errno> {
+        let ctx = TestContext::new();
+        let net = NetNamespace::new_initial(ctx.cred.user_ns.clone(), ctx.vfs.clocks.clone());
+        let ask = |cmd, request| dev_ioctl(&net, &ctx, cmd, request);
+        let first = |cmd| {
+            ask(cmd, named(LO_NAME))
+                .map(|a| a.map_or([0; 4], |a| [a.ifr_ifru[0], a.ifr_ifru[1], a.ifr_ifru[2], a.ifr_ifru[3]]))
+        };
+        assert_eq!(first(SIOCGIFINDEX)?, 1i32.to_ne_bytes());
+        assert_eq!(first(SIOCGIFFLAGS)?[..2], 0x49u16.to_ne_bytes());
+        assert_eq!(first(SIOCGIFMTU)?, 65536i32.to_ne_bytes());
+        assert_eq!(first(SIOCGIFHWADDR)?[..2], ARPHRD_LOOPBACK.to_ne_bytes());
+        assert_eq!(ask(SIOCGIFFLAGS, named(b"eth0")).err(), Some(ENODEV));
+        let index = Ifreq { ifr_ifru: with(named(b""), 1i32.as_bytes()).ifr_ifru, ..named(b"") };
+        assert_eq!(ask(SIOCGIFNAME, index)?.map(|a| a.ifr_name), Some(named(LO_NAME).ifr_name));
+        assert!(ask(SIOCSIFFLAGS, named(LO_NAME))?.is_none());
+        assert!(!net.lo.is_up());
+        Ok(())
+    }
+}

@@ -8,7 +8,7 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINTR, EINVAL, ERESTARTSYS};
 use sentry_uapi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM};
 use sentry_uapi::socket::{SHUT_RDWR, SOCK_STREAM};
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub struct Sock {
     /// Pending error, 0 for none. Linux: `sk_err`.
     err: AtomicI32,
     shutdown: AtomicU8,
+    /// No file refers to it yet: a connection not accepted. Linux: `sk_socket` is null.
+    pub(crate) orphan: AtomicBool,
     /// Bytes sent that the receiver has not taken, for datagrams. Linux: `sk_wmem_alloc`.
     pub(crate) wmem: AtomicUsize,
     pub(crate) cookie: OnceLock<u64>,
@@ -66,6 +68,7 @@ impl Sock {
             opts: SockOpts::new(net),
             err: AtomicI32::new(0),
             shutdown: AtomicU8::new(0),
+            orphan: AtomicBool::new(false),
             wmem: AtomicUsize::new(0),
             cookie: OnceLock::new(),
         }
@@ -95,6 +98,12 @@ impl Sock {
     /// Leaves an error for the next call. The caller wakes.
     pub(crate) fn set_error(&self, err: Errno) {
         self.err.store(err.raw(), Ordering::Release);
+    }
+
+    /// Whether messages from `self` to `to` carry credentials unasked. Linux: `maybe_add_creds`.
+    pub(crate) fn attaches_creds(&self, to: &Sock) -> bool {
+        let asks = |sock: &Sock| sock.opts.pass_cred() || sock.opts.pass_pidfd();
+        asks(self) || asks(to) || to.orphan.load(Ordering::Relaxed)
     }
 
     /// Leaves an error for the next call and tells everybody who waits. Linux: `sk_error_report`.

@@ -63,6 +63,9 @@ impl From<Errno> for GetOptError {
     }
 }
 
+/// What SO_PEERCRED tells without a peer.
+pub(crate) const NO_PEER: Ucred = Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+
 /// The `int` an option's value begins with.
 ///
 /// # Errors
@@ -390,7 +393,7 @@ pub(crate) fn sock_getsockopt(sock: &Sock, listening: bool, name: i32, len: usiz
         }
         SO_PEEK_OFF if sock.family == AF_UNIX => opts.peek_off.load(Ordering::Relaxed),
         SO_PEEK_OFF => return Err(EOPNOTSUPP),
-        SO_BSDCOMPAT => 0,
+        SO_BSDCOMPAT | SO_RESERVE_MEM => 0,
         SO_BPF_EXTENSIONS => 64,
         SO_LINGER => {
             let l_linger = opts.stored.lock().get(&SO_LINGER).copied().unwrap_or(0);
@@ -412,6 +415,9 @@ pub(crate) fn sock_getsockopt(sock: &Sock, listening: bool, name: i32, len: usiz
             }
             return Ok(clip(&if name == SO_COOKIE { sock.cookie() } else { sock.net.cookie }, len));
         }
+        // There is no filter to read.
+        SO_ATTACH_FILTER => return Ok(Vec::new()),
+        SO_TXTIME => return Ok(clip(&[0i32; 2], len)),
         SO_BINDTODEVICE => {
             if opts.bound_dev() == 0 {
                 return Ok(Vec::new());

@@ -126,7 +126,32 @@ fn tcp_connect_without_waiting() -> Test {
     assert_eq!(accept4(&net.ctx, &server, 0).err(), Some(EAGAIN));
     connect(&net.ctx, &client, &unspec())?;
     assert_eq!(getpeername(&client), Err(ENOTCONN));
-    assert_eq!(getsockname(&client)?, v4([0; 4], 0));
+    assert_eq!(events(&client), POLLERR | POLLHUP | POLLOUT | POLLWRNORM);
+    Ok(())
+}
+
+#[test]
+fn a_dissolved_connection_leaves_the_address_asked_for() -> Test {
+    let net = Net::new();
+    let (server, addr) = listener(&net, 5)?;
+    let client = net.socket(AF_INET, SOCK_STREAM)?;
+    bind(&net.ctx, &client, &v4([127, 0, 0, 7], 0))?;
+    let name = getsockname(&client)?;
+    connect(&net.ctx, &client, &addr)?;
+    let (conn, _) = accept4(&net.ctx, &server, 0)?;
+    connect(&net.ctx, &client, &unspec())?;
+    assert_eq!(net.recv(&conn, 1), Err(ECONNRESET));
+    assert_eq!(getsockname(&client)?, name);
+    connect(&net.ctx, &client, &addr)?;
+    assert_eq!(getsockname(&client)?.as_bytes()[4..8], [127, 0, 0, 7]);
+    net.send(&client, b"again")?;
+    assert_eq!(net.recv(&accept4(&net.ctx, &server, 0)?.0, 10)?, b"again");
+    // A listener dissolves, too, and may listen again.
+    connect(&net.ctx, &server, &unspec())?;
+    assert_eq!(events(&server), POLLHUP | POLLOUT | POLLWRNORM);
+    assert_eq!(accept4(&net.ctx, &server, 0).err(), Some(EINVAL));
+    listen(&net.ctx, &server, 1)?;
+    assert_eq!(events(&server), 0);
     Ok(())
 }
 
@@ -191,6 +216,47 @@ fn tcp_moves_bulk_in_order() -> Test {
 }
 
 #[test]
+fn a_peek_at_everything_waits_for_it() -> Test {
+    let net = Net::new();
+    let (a, b) = connected(&net)?;
+    let other = net.other_task(2);
+    let flags = MsgFlags::PEEK | MsgFlags::WAITALL;
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            for byte in b"0123456789" {
+                std::thread::sleep(Duration::from_millis(1));
+                let _ = other.send(&a, &[*byte]);
+            }
+        });
+        assert_eq!(net.recv_flags(&b, 10, flags), Ok(b"0123456789".to_vec()));
+    });
+    shutdown(&a, 1)?;
+    assert_eq!(net.recv_flags(&b, 20, flags)?, b"0123456789");
+    Ok(())
+}
+
+#[test]
+fn a_connect_that_gave_up_is_not_let_in_later() -> Test {
+    let net = Net::new();
+    let (busy, addr) = listener(&net, 0)?;
+    let (free, elsewhere) = listener(&net, 5)?;
+    let first = net.socket(AF_INET, SOCK_STREAM)?;
+    connect(&net.ctx, &first, &addr)?;
+    let second = net.socket(AF_INET, SOCK_STREAM)?;
+    set_nonblock(&second)?;
+    for _ in 0..10 {
+        assert_eq!(connect(&net.ctx, &second, &addr), Err(EINPROGRESS));
+        connect(&net.ctx, &second, &unspec())?;
+    }
+    assert_eq!(connect(&net.ctx, &second, &elsewhere), Err(EINPROGRESS));
+    set_nonblock(&busy)?;
+    assert!(accept4(&net.ctx, &busy, 0).is_ok());
+    assert_eq!(accept4(&net.ctx, &busy, 0).err(), Some(EAGAIN));
+    assert_eq!(accept4(&net.ctx, &free, 0)?.1, getsockname(&second)?);
+    Ok(())
+}
+
+#[test]
 fn urgent_data_is_apart() -> Test {
     let net = Net::new();
     let (a, b) = connected(&net)?;
@@ -199,7 +265,9 @@ fn urgent_data_is_apart() -> Test {
     net.send(&a, b"def")?;
     assert_ne!(events(&b) & POLLPRI, 0);
     assert_eq!(net.recv(&b, 100)?, b"abc");
+    assert_eq!(events(&b) & (POLLPRI | POLLIN), POLLPRI | POLLIN);
     assert_eq!(net.recv_flags(&b, 1, MsgFlags::OOB)?, b"!");
+    assert_eq!(events(&b) & (POLLPRI | POLLIN), POLLIN);
     assert_eq!(net.recv_flags(&b, 1, MsgFlags::OOB), Err(EINVAL));
     assert_eq!(net.recv(&b, 100)?, b"def");
     Ok(())
@@ -403,5 +471,80 @@ fn closing_the_listener_wakes_nobody_but_shutdown_does() -> Test {
         assert_eq!(shutdown(&server, 0), Ok(()));
         assert_eq!(t.join().ok().flatten(), Some(EINVAL));
     });
+    Ok(())
+}
+
+#[test]
+fn options_of_unknown_levels_and_addresses_of_the_wrong_kind() -> Test {
+    let net = Net::new();
+    let s = net.socket(AF_INET, SOCK_STREAM)?;
+    let get = |s: &File, level, name| getsockopt(&net.ctx, s, level, name, 4).map_err(|e| e.errno);
+    let set = |s: &File, level, name| setsockopt(&net.ctx, s, level, name, &ON);
+    assert_eq!((get(&s, 99, 1), set(&s, 99, 1)), (Err(EOPNOTSUPP), Err(ENOPROTOOPT)));
+    assert_eq!((get(&s, 41, 26), set(&s, 41, 26)), (Err(EOPNOTSUPP), Err(ENOPROTOOPT)));
+    assert_eq!(get(&s, SOL_SOCKET, SO_PEERGROUPS), Err(ENODATA));
+    assert_eq!(get(&s, SOL_IP, IP_MTU), Err(ENOTCONN));
+    assert_eq!(bind(&net.ctx, &s, &SockAddr::from_bytes(&[0; 16])?), Ok(()));
+    let s6 = net.socket(AF_INET6, SOCK_STREAM)?;
+    let link_local = "fe80::1".parse().unwrap_or(Ipv6Addr::LOCALHOST);
+    assert_eq!(connect(&net.ctx, &s6, &v6(link_local, 1)), Err(EINVAL));
+    assert_eq!(connect(&net.ctx, &s6, &v4(LO, 1)), Err(EINVAL));
+    assert_eq!(SockAddr::from_bytes(&[0; 129]).err(), Some(EINVAL));
+    setsockopt(&net.ctx, &s, SOL_SOCKET, SO_SNDBUF, &1i32.to_ne_bytes())?;
+    assert_eq!(get(&s, SOL_SOCKET, SO_SNDBUF), Ok(4608i32.to_ne_bytes().to_vec()));
+    setsockopt(&net.ctx, &s, SOL_SOCKET, SO_RCVBUF, &i32::MAX.to_ne_bytes())?;
+    assert_eq!(get(&s, SOL_SOCKET, SO_RCVBUF), Ok(425_984i32.to_ne_bytes().to_vec()));
+    assert_eq!(setsockopt(&net.ctx, &s, SOL_SOCKET, SO_MARK, &[0; 3]), Err(EINVAL));
+    Ok(())
+}
+
+#[test]
+fn a_datagram_leaves_from_the_address_its_sender_names() -> Test {
+    let net = Net::new();
+    let (a, b) = (net.socket(AF_INET, SOCK_DGRAM)?, net.socket(AF_INET, SOCK_DGRAM)?);
+    bind(&net.ctx, &b, &v4(LO, 6000))?;
+    let from = |ip: [u8; 4]| {
+        let data = [[0; 4], ip, [0; 4]].concat();
+        let control = vec![SendControl::Other { level: SOL_IP, ty: IP_PKTINFO, data }];
+        let mut msg = SendMsg { addr: Some(v4(LO, 6000)), control, ..SendMsg::default() };
+        sendmsg(&net.ctx, &a, &mut msg, &mut sentry_mm::IoSrc::from_slice(b"x"))
+    };
+    from([127, 0, 0, 53])?;
+    let (_, received) = net.recv_msg(&b, 1, MsgFlags::empty())?;
+    assert_eq!(received.addr.map(|a| a.as_bytes()[4..8].to_vec()), Some(vec![127, 0, 0, 53]));
+    assert_eq!(from([10, 0, 0, 1]), Err(EADDRNOTAVAIL));
+    Ok(())
+}
+
+#[test]
+fn racing_connects_closes_and_accepts_leave_nothing_behind() -> Test {
+    let net = Net::new();
+    let (server, addr) = listener(&net, 2)?;
+    let tasks: Vec<Net> = (2..6).map(|id| net.other_task(id)).collect();
+    std::thread::scope(|s| {
+        for (i, task) in tasks.iter().enumerate() {
+            let (server, addr) = (&server, &addr);
+            s.spawn(move || {
+                for n in 0..200 {
+                    if i % 2 == 0 {
+                        let Ok((conn, _)) = accept4(&task.ctx, server, 0) else { unreachable!() };
+                        if n % 3 == 0 {
+                            let _ = task.recv(&conn, 4);
+                        }
+                    } else {
+                        let Ok(client) = task.socket(AF_INET, SOCK_STREAM) else { unreachable!() };
+                        assert_eq!(connect(&task.ctx, &client, addr), Ok(()));
+                        let _ = task.send_flags(&client, b"x", NOSIGNAL);
+                        if n % 2 == 0 {
+                            let _ = task.recv(&client, 4);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    drop(server);
+    let again = net.socket(AF_INET, SOCK_STREAM)?;
+    assert_eq!(bind(&net.ctx, &again, &addr), Ok(()));
     Ok(())
 }

@@ -179,6 +179,7 @@ fn senders_do_not_merge_for_a_reader_of_credentials() -> Test {
     let net = Net::new();
     let other = net.other_task(77);
     let (a, b) = net.pair(SOCK_STREAM)?;
+    net.send(&a, b"early")?;
     setsockopt(&net.ctx, &b, SOL_SOCKET, SO_PASSCRED, &1i32.to_ne_bytes())?;
     net.send(&a, b"one")?;
     net.send(&a, b"one")?;
@@ -187,6 +188,11 @@ fn senders_do_not_merge_for_a_reader_of_credentials() -> Test {
         Some(ControlMsg::Credentials(c)) => c.pid,
         _ => 0,
     };
+    // What was sent before anybody asked is nobody's.
+    let (bytes, received) = net.recv_msg(&b, 100, MsgFlags::empty())?;
+    assert_eq!((bytes.as_slice(), creds(&received)), (&b"early"[..], 0));
+    let ns = &net.ctx.cred.user_ns;
+    assert!(matches!(received.control[..], [ControlMsg::Credentials(c)] if c.to_user(ns, 0).uid == 65534));
     let (bytes, received) = net.recv_msg(&b, 100, MsgFlags::empty())?;
     assert_eq!((bytes.as_slice(), creds(&received)), (&b"oneone"[..], 1));
     let (bytes, received) = net.recv_msg(&b, 100, MsgFlags::empty())?;
@@ -431,7 +437,27 @@ fn files_in_flight_are_limited_for_users() -> Test {
     let (x, _) = net.pair(SOCK_STREAM)?;
     assert_eq!(send_files(&net, &a, b"x", &vec![&x; SCM_MAX_FD]), Ok(1));
     assert_eq!(send_files(&net, &a, b"x", &vec![&x; SCM_MAX_FD + 1]), Err(EINVAL));
+    let user = net.other_user(1000);
+    user.ctx.nofile.store(3, Ordering::Relaxed);
+    assert_eq!(send_files(&user, &a, b"x", &[&x, &x, &x, &x]), Ok(1));
+    assert_eq!(send_files(&user, &a, b"x", &[&x]), Err(ETOOMANYREFS));
     drop((a, b));
+    assert_eq!(Arc::strong_count(&x), 1);
+    Ok(())
+}
+
+#[test]
+fn files_of_a_message_that_is_refused_come_back() -> Test {
+    let net = Net::new();
+    let (x, _y) = net.pair(SOCK_STREAM)?;
+    let (a, b) = net.pair(SOCK_DGRAM)?;
+    shutdown(&b, 0)?;
+    assert_eq!(send_files(&net, &a, b"x", &[&x]), Err(EPIPE));
+    drop(b);
+    assert_eq!(send_files(&net, &a, b"x", &[&x]), Err(ECONNREFUSED));
+    let (a, b) = net.pair(SOCK_STREAM)?;
+    drop(b);
+    assert_eq!(send_files(&net, &a, b"x", &[&x]), Err(EPIPE));
     assert_eq!(Arc::strong_count(&x), 1);
     Ok(())
 }
@@ -453,5 +479,91 @@ fn ping_pong_between_threads() -> Test {
             assert_eq!(net.recv(&a, 8), Ok(i.to_ne_bytes().to_vec()));
         }
     });
+    Ok(())
+}
+
+#[test]
+fn racing_ends_of_many_streams() -> Test {
+    let net = Net::new();
+    let other = net.other_task(2);
+    for _ in 0..300 {
+        let (a, b) = net.pair(SOCK_STREAM)?;
+        std::thread::scope(|s| {
+            let other = &other;
+            s.spawn(move || {
+                let _ = other.send_flags(&b, b"hello", NOSIGNAL);
+                let _ = send_files(other, &b, b"files", &[&b]);
+                drop(b);
+            });
+            let mut got = Vec::new();
+            loop {
+                match net.recv(&a, 3) {
+                    Ok(bytes) if bytes.is_empty() => break,
+                    Ok(bytes) => got.extend(bytes),
+                    Err(e) => assert_eq!(e, ECONNRESET),
+                }
+            }
+            assert_eq!(got, b"hellofiles");
+        });
+    }
+    Ok(())
+}
+
+#[test]
+fn peek_offset_moves_along() -> Test {
+    let net = Net::new();
+    for ty in [SOCK_STREAM, SOCK_DGRAM] {
+        let (a, b) = net.pair(ty)?;
+        setsockopt(&net.ctx, &b, SOL_SOCKET, SO_PEEK_OFF, &0i32.to_ne_bytes())?;
+        net.send(&a, b"abc")?;
+        net.send(&a, b"def")?;
+        assert_eq!(net.recv_flags(&b, 2, MsgFlags::PEEK)?, b"ab");
+        assert_eq!(net.recv_flags(&b, 1, MsgFlags::PEEK)?, b"c");
+        assert_eq!(net.recv_flags(&b, 3, MsgFlags::PEEK)?, b"def");
+        assert_eq!(net.recv_flags(&b, 3, MsgFlags::PEEK | DONTWAIT), Err(EAGAIN));
+        assert_eq!(net.recv(&b, 3)?, b"abc");
+        assert_eq!(net.recv(&b, 3)?, b"def");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_signal_restarts_a_wait_without_a_time_out_only() -> Test {
+    let net = Net::new();
+    let ctx = Interrupted(&net.ctx);
+    let (a, b) = net.pair(SOCK_STREAM)?;
+    let mut buf = [0; 8];
+    let mut recv =
+        |flags| recvmsg(&ctx, &b, &mut sentry_mm::IoDst::from_slice(&mut buf), flags).map(|r| r.count);
+    assert_eq!(recv(MsgFlags::empty()), Err(ERESTARTSYS));
+    let mut tv = [0; 16];
+    tv[0] = 100;
+    setsockopt(&net.ctx, &b, SOL_SOCKET, SO_RCVTIMEO_OLD, &tv)?;
+    assert_eq!(recv(MsgFlags::empty()), Err(EINTR));
+    // What was transferred before counts.
+    net.send(&a, b"abc")?;
+    assert_eq!(recv(MsgFlags::WAITALL), Ok(3));
+    let bytes = vec![0; 1 << 20];
+    let send = || sendmsg(&ctx, &a, &mut SendMsg::default(), &mut sentry_mm::IoSrc::from_slice(&bytes));
+    assert_eq!((send(), send()), (Ok(212_992), Err(ERESTARTSYS)));
+    Ok(())
+}
+
+#[test]
+fn parcels_of_files_fill_a_buffer_of_their_own_accord() -> Test {
+    let net = Net::new();
+    let (a, b) = net.pair(SOCK_STREAM)?;
+    let (x, _y) = net.pair(SOCK_DGRAM)?;
+    let mut sent = 0;
+    while send_files(&net, &a, b"x", &[&x]).is_ok() {
+        sent += 1;
+    }
+    assert!((200..400).contains(&sent), "{sent}");
+    assert_eq!(events(&a) & POLLOUT, 0);
+    for _ in 0..sent {
+        assert_eq!(net.recv(&b, 10)?, b"x");
+    }
+    assert_ne!(events(&a) & POLLOUT, 0);
+    assert_eq!(Arc::strong_count(&x), 1);
     Ok(())
 }

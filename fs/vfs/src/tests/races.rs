@@ -12,10 +12,6 @@ impl Numbers {
         (self.0 >> 33) % below
     }
 
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.next(choices.len() as u64)).unwrap_or(0)]
-    }
-
     fn name(&mut self) -> String {
         let depth = 1 + self.next(3);
         (0..depth).map(|_| format!("/n{}", self.next(3))).collect()
@@ -86,9 +82,10 @@ fn mounts_change_under_many_hands() {
             scope.spawn(move || {
                 let mut n = Numbers(u64::from(seed));
                 let places = ["/a", "/a/x", "/b", "/b/x", "/c"];
+                let count = places.len() as u64;
                 let mut other = None;
                 for _ in 0..300 {
-                    let mut place = || n.one_of(&places);
+                    let mut place = || places[usize::try_from(n.next(count)).unwrap_or(0)];
                     let (p, q) = (place(), place());
                     let _ = match n.next(7) {
                         0 => task.bind(p, q, 0),

@@ -55,6 +55,15 @@ impl Endpoint {
         Endpoint::new(ip, u16::from_be_bytes(sin6.sin6_port))
     }
 
+    /// A link-local address means nothing without an interface.
+    fn from_scoped(sin6: &SockaddrIn6) -> Result<Endpoint, Errno> {
+        let v6 = Ipv6Addr::from(sin6.sin6_addr);
+        if v6.is_unicast_link_local() && sin6.sin6_scope_id == 0 {
+            return Err(EINVAL);
+        }
+        Ok(Endpoint::from_v6(sin6))
+    }
+
     /// As a socket of `family` shows it.
     pub(crate) fn to_sockaddr(self, family: u16) -> SockAddr {
         let port = self.port.to_be_bytes();
@@ -94,7 +103,7 @@ impl Endpoint {
             };
         }
         let sin6: SockaddrIn6 = addr.read().filter(|_| addr.len() >= SIN6_LEN_RFC2133).ok_or(EINVAL)?;
-        if sin6.sin6_family == AF_INET6 { Ok(Endpoint::from_v6(&sin6)) } else { Err(EAFNOSUPPORT) }
+        if sin6.sin6_family == AF_INET6 { Endpoint::from_scoped(&sin6) } else { Err(EAFNOSUPPORT) }
     }
 
     /// The address given to connect(2), or to send(2) if `v4_too`: an IPv6 datagram socket then takes an IPv4 address as
@@ -107,7 +116,7 @@ impl Endpoint {
             return if given == AF_INET { Ok(Endpoint::from_v4(&sin)) } else { Err(EAFNOSUPPORT) };
         }
         let sin6: SockaddrIn6 = addr.read().filter(|_| addr.len() >= SIN6_LEN_RFC2133).ok_or(EINVAL)?;
-        if given == AF_INET6 { Ok(Endpoint::from_v6(&sin6)) } else { Err(EAFNOSUPPORT) }
+        if given == AF_INET6 { Endpoint::from_scoped(&sin6) } else { Err(EAFNOSUPPORT) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Linux: net/ipv4/ip_sockglue.c and net/ipv6/ipv6_sockglue.c: options of levels SOL_IP and SOL_IPV6.
 //!
-//! Most are kept and read back; those that a loopback can honour are asked for by name.
+//! Most are kept and read back; those that a loopback can honour are asked for by name. Of level SOL_UDP there is none:
+//! datagrams are neither corked nor segmented.
 
 use super::addr::is_local;
 use crate::netdev::{LO_IFINDEX, LO_MTU};
@@ -16,7 +17,7 @@ use sentry_uapi::errno::{
 use sentry_uapi::in_::*;
 use sentry_uapi::in6::*;
 use sentry_uapi::socket::{AF_INET, SOCK_STREAM};
-use sentry_uapi::tcp::{SOL_UDP, UDP_CORK, UDP_GRO, UDP_SEGMENT};
+use sentry_uapi::tcp::SOL_UDP;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,8 +87,6 @@ fn rule(level: i32, name: i32, stream: bool) -> Option<Rule> {
         (SOL_IPV6, IPV6_UNICAST_HOPS | IPV6_TCLASS) => Range(0, 255),
         (SOL_IPV6, IPV6_MULTICAST_HOPS) if !stream => Range(0, 255),
         (SOL_IPV6, IPV6_ADDR_PREFERENCES) => Any,
-        (SOL_UDP, UDP_CORK | UDP_GRO) if !stream => Bool,
-        (SOL_UDP, UDP_SEGMENT) if !stream => Range(0, 65535),
         _ => return None,
     })
 }
@@ -287,14 +286,22 @@ impl IpOptions {
         name: i32,
         len: usize,
     ) -> Result<Vec<u8>, Errno> {
-        if level == SOL_IPV6 && sock.family == AF_INET {
-            return Err(EOPNOTSUPP);
+        let known = match level {
+            SOL_IP => true,
+            SOL_IPV6 => sock.family != AF_INET,
+            SOL_UDP => sock.ty != SOCK_STREAM,
+            _ => false,
+        };
+        if !known {
+            return Err(if sock.family == AF_INET { EOPNOTSUPP } else { ENOPROTOOPT });
         }
         let val = match (level, name) {
             (SOL_IPV6, IPV6_V6ONLY) => i32::from(self.v6only()),
             (SOL_IP, IP_MTU) | (SOL_IPV6, IPV6_MTU) if connected => i32::try_from(LO_MTU).unwrap_or(i32::MAX),
-            (SOL_IP, IP_MTU) => return Err(ENOTCONN),
-            (SOL_IPV6, IPV6_MTU | IPV6_MULTICAST_IF) => self.value(level, name),
+            (SOL_IP, IP_MTU) | (SOL_IPV6, IPV6_MTU) => return Err(ENOTCONN),
+            (SOL_IP, IP_HDRINCL | IP_ROUTER_ALERT | IP_PKTOPTIONS | IP_NODEFRAG | IP_UNICAST_IF)
+            | (SOL_IPV6, IPV6_ROUTER_ALERT | IPV6_UNICAST_IF) => 0,
+            (SOL_IPV6, IPV6_MULTICAST_IF) => self.value(level, name),
             (SOL_IP, IP_OPTIONS) => return Ok(Vec::new()),
             (SOL_IP, IP_MULTICAST_IF) => return Ok(clip(&[0u8; 4], len)),
             _ => {

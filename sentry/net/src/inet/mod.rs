@@ -13,8 +13,8 @@ mod tcp_options;
 pub(crate) mod udp;
 mod udp_deliver;
 
-use crate::NetNamespace;
 use crate::proto_ops::ProtoOps;
+use crate::{NetNamespace, Sock};
 use addr::Endpoint;
 use fs_vfs::TaskContext;
 use sentry_auth::{CapSet, Cred, ns_capable};
@@ -66,15 +66,13 @@ pub(crate) struct Binding {
 }
 
 /// The checks of bind(2) on the address and the port. `free` is IP_FREEBIND or the like. Linux: `__inet_bind`.
-pub(crate) fn check_bind(
-    net: &NetNamespace,
-    cred: &Cred,
-    at: Endpoint,
-    multicast_too: bool,
-    free: bool,
-) -> Result<(), Errno> {
+pub(crate) fn check_bind(sock: &Sock, cred: &Cred, at: Endpoint, free: bool) -> Result<(), Errno> {
+    let net = &sock.net;
     let ip = at.ip;
-    let group = multicast_too && (ip.is_multicast() || addr::is_broadcast(ip));
+    if sock.is_stream() && ip.is_ipv6() && ip.is_multicast() {
+        return Err(EINVAL);
+    }
+    let group = ip.is_multicast() || addr::is_broadcast(ip);
     // An address of a loopback that is down is nobody's, but IPv4 still binds to it.
     if !ip.is_unspecified() && !addr::is_local(ip) && !group && !free {
         return Err(EADDRNOTAVAIL);

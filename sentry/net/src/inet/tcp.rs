@@ -12,7 +12,7 @@ use fs_vfs::{Inode, PollTable, TaskContext};
 use sentry_mm::{IoDst, IoSrc};
 use sentry_sync::{Mutex, WaitQueue, level};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EAGAIN, ECONNRESET, EINVAL, ENOTCONN, EPIPE};
+use sentry_uapi::errno::{EAGAIN, ECONNRESET, EINVAL, ENOTCONN, EOPNOTSUPP, EPIPE};
 use sentry_uapi::in_::IPPROTO_TCP;
 use sentry_uapi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM};
 use sentry_uapi::socket::{MsgFlags, SOCK_STREAM};
@@ -62,6 +62,8 @@ pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) progress: Progress,
     pub(super) binding: Option<Binding>,
+    /// The address bind(2) asked for and the port that was in use, when a dissolved connection has given the port back.
+    pub(super) stale: Option<Endpoint>,
     pub(super) remote: Option<Endpoint>,
     /// The connection is in the table of ports.
     pub(super) entered: bool,
@@ -201,8 +203,9 @@ impl ProtoOps for TcpSock {
     }
 
     fn getname(&self) -> SockAddr {
-        let binding = self.state.lock().binding;
-        let at = binding.map_or(Endpoint::new(any(self.sock.family), 0), |b| Endpoint::new(b.ip, b.port));
+        let state = self.state.lock();
+        let unnamed = state.stale.unwrap_or(Endpoint::new(any(self.sock.family), 0));
+        let at = state.binding.map_or(unnamed, |b| Endpoint::new(b.ip, b.port));
         at.to_sockaddr(self.sock.family)
     }
 
@@ -230,6 +233,7 @@ impl ProtoOps for TcpSock {
             let state = self.state.lock();
             match &state.phase {
                 Phase::Established(connection) => Ok(connection.clone()),
+                Phase::Close if msg.flags.contains(MsgFlags::FASTOPEN) => return Err(EOPNOTSUPP),
                 Phase::SynSent => Err(EAGAIN),
                 Phase::Close | Phase::Listen(_) => Err(EPIPE),
             }
@@ -364,8 +368,8 @@ impl ProtoOps for TcpSock {
         if let Some(connection) = &connection {
             let queued = connection.rx.queued();
             if queued > 0 {
-                let inq = connection.rx.inq(self.sock.opts.oob_inline());
-                if inq >= self.sock.opts.rcvlowat().min(connection.rx.capacity()) {
+                let skipped = usize::from(connection.rx.at_mark() && !self.sock.opts.oob_inline());
+                if queued >= self.sock.opts.rcvlowat().min(connection.rx.capacity()) + skipped {
                     mask |= POLLIN | POLLRDNORM;
                 }
                 if connection.rx.has_urgent() {

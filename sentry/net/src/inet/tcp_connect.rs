@@ -17,7 +17,7 @@ use sentry_auth::{Cred, Kuid};
 use sentry_sync::{MutexGuard, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{
-    EAGAIN, EALREADY, ECONNABORTED, ECONNREFUSED, EINPROGRESS, EINVAL, EISCONN, ENETUNREACH,
+    EAGAIN, EALREADY, ECONNABORTED, ECONNREFUSED, ECONNRESET, EINPROGRESS, EINVAL, EISCONN, ENETUNREACH,
 };
 use sentry_uapi::socket::{AF_INET, AF_UNSPEC};
 use std::collections::VecDeque;
@@ -30,8 +30,8 @@ pub(super) struct Listener {
     /// Made, to be accepted.
     queue: VecDeque<Arc<TcpSock>>,
     max: usize,
-    /// Asked for, while the queue is full.
-    waiting: VecDeque<Weak<TcpSock>>,
+    /// Asked for, while the queue is full: who, and to which address.
+    waiting: VecDeque<(Weak<TcpSock>, Endpoint)>,
 }
 
 impl Listener {
@@ -75,7 +75,7 @@ impl TcpSock {
             return Err(EINVAL);
         }
         let cred = ctx.cred();
-        check_bind(&self.sock.net, &cred, at, false, self.ip.freebind())?;
+        check_bind(&self.sock, &cred, at, self.ip.freebind())?;
         {
             let state = self.state.lock();
             if !matches!(state.phase, Phase::Close) || state.binding.is_some() {
@@ -127,7 +127,8 @@ impl TcpSock {
             state.binding.is_some()
         };
         if !bound {
-            self.bind_port(&ctx.cred(), Endpoint::new(any(self.sock.family), 0))?;
+            let ip = self.state.lock().stale.map_or(any(self.sock.family), |s| s.ip);
+            self.bind_port(&ctx.cred(), Endpoint::new(ip, 0))?;
         }
         let port = self.state.lock().binding.map(|b| b.port).ok_or(EINVAL)?;
         self.sock.net.tcp.listen(port, &self.this)?;
@@ -182,8 +183,12 @@ impl TcpSock {
             return Err(ENETUNREACH);
         }
         let remote = Endpoint::new(net.route(to.ip)?, to.port);
-        let before = self.state.lock().binding;
-        let asked = before.map(|b| b.asked).filter(|ip| !ip.is_unspecified());
+        let (before, stale) = {
+            let state = self.state.lock();
+            (state.binding, state.stale)
+        };
+        let named = before.map(|b| b.asked).or(stale.map(|s| s.ip));
+        let asked = named.filter(|ip| !ip.is_unspecified());
         if asked.is_some_and(|ip| ip.is_ipv4() != remote.ip.is_ipv4()) {
             return Err(if remote.ip.is_ipv4() { ENETUNREACH } else { EINVAL });
         }
@@ -194,7 +199,7 @@ impl TcpSock {
         {
             let mut state = self.state.lock();
             let none = Binding {
-                asked: any(self.sock.family),
+                asked: named.unwrap_or(any(self.sock.family)),
                 ip: local,
                 port,
                 in_table: false,
@@ -206,6 +211,7 @@ impl TcpSock {
             state.phase = Phase::SynSent;
             state.ended = None;
             self.sock.clear_shutdown();
+            self.sock.take_error();
         }
         let from = Endpoint::new(local, port);
         let joined = match net.tcp.lookup(remote, from, true) {
@@ -232,7 +238,9 @@ impl TcpSock {
         let explicit_port = theirs.binding.is_some_and(|b| b.explicit_port);
         let Phase::Listen(queue) = &mut theirs.phase else { return false };
         if queue.is_full() {
-            queue.waiting.push_back(self.this.clone());
+            // A socket stands in line once, however often it gives up and comes back.
+            queue.waiting.retain(|(w, _)| !w.ptr_eq(&self.this) && w.strong_count() > 0);
+            queue.waiting.push_back((self.this.clone(), remote));
             return true;
         }
         let up = Channel::new(&child.sock, &self.sock);
@@ -271,12 +279,26 @@ impl TcpSock {
                 Phase::Listen(listener) if !listener.is_full() => listener.waiting.pop_front(),
                 _ => None,
             };
-            let Some(next) = next else { return };
+            let Some((next, to)) = next else { return };
             if let Some(client) = next.upgrade()
+                && client.is_going_to(to)
                 && !client.join(self)
             {
-                client.done(Some(ECONNREFUSED));
+                client.refused();
             }
+        }
+    }
+
+    /// Whether a connect to `to` is under way.
+    fn is_going_to(&self, to: Endpoint) -> bool {
+        let state = self.state.lock();
+        matches!(state.phase, Phase::SynSent) && state.remote == Some(to)
+    }
+
+    /// Ends a connect that was begun, if it has not ended yet.
+    fn refused(&self) {
+        if matches!(self.state.lock().phase, Phase::SynSent) {
+            self.done(Some(ECONNREFUSED));
         }
     }
 
@@ -362,21 +384,26 @@ impl TcpSock {
         state.progress = Progress::Unconnected;
         if let Some(b) = &mut state.binding {
             b.ip = b.asked;
-            if !b.in_table {
-                state.binding = None;
-            }
+        }
+        if let Some(b) = binding.filter(|b| !b.explicit_port) {
+            state.binding = None;
+            state.stale = Some(Endpoint::new(b.asked, b.port));
         }
         drop(state);
         drop(ended);
+        let aborted = matches!(phase, Phase::Established(_) | Phase::SynSent);
         self.end(phase, true);
         if let Some(binding) = binding.filter(|b| b.in_table) {
             self.sock.net.tcp.update(binding.port, &self.this, |b| b.listening = false);
             if !binding.explicit_port {
                 self.sock.net.tcp.unbind(binding.port, &self.this);
-                self.state.lock().binding = None;
             }
         }
-        self.sock.take_error();
+        if aborted {
+            self.sock.set_error(ECONNRESET);
+        } else {
+            self.sock.take_error();
+        }
         self.sock.clear_shutdown();
         self.sock.wq.wake_all(STATE_EVENTS);
     }
@@ -389,8 +416,12 @@ impl TcpSock {
                 for child in listener.queue {
                     child.abort();
                 }
-                for client in listener.waiting.iter().filter_map(Weak::upgrade) {
-                    client.done(Some(ECONNREFUSED));
+                for (client, to) in listener.waiting {
+                    if let Some(client) = client.upgrade()
+                        && client.is_going_to(to)
+                    {
+                        client.refused();
+                    }
                 }
             }
             Phase::Established(connection) => {

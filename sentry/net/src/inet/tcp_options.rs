@@ -31,7 +31,6 @@ fn default(name: i32) -> i32 {
         TCP_SYNCNT => 6,
         TCP_LINGER2 => 60,
         TCP_QUICKACK => 1,
-        TCP_NOTSENT_LOWAT => -1,
         _ => 0,
     }
 }
@@ -86,11 +85,11 @@ impl TcpOptions {
                 text[..known.len()].copy_from_slice(known);
                 return Ok(clip(&text, len));
             }
-            TCP_ULP | TCP_SAVED_SYN | TCP_CC_INFO => return Ok(Vec::new()),
+            TCP_ULP | TCP_SAVED_SYN | TCP_CC_INFO | TCP_FASTOPEN_KEY => return Ok(Vec::new()),
             TCP_MAXSEG if sock.tcp_state() == TCP_CLOSE => {
                 stored.filter(|v| *v != 0).unwrap_or(TCP_MSS_DEFAULT)
             }
-            TCP_MAXSEG => i32::try_from(LOOPBACK_MSS).unwrap_or(i32::MAX),
+            TCP_MAXSEG => 32768,
             TCP_NODELAY
             | TCP_CORK
             | TCP_QUICKACK

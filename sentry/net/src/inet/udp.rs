@@ -1,28 +1,30 @@
 //! Linux: net/ipv4/udp.c and net/ipv6/udp.c.
 
-use super::addr::{Endpoint, any, is_broadcast, source_for};
+use super::addr::{Endpoint, any, is_broadcast, is_local, source_for};
 use super::ip_options::IpOptions;
 use super::ports::{Bound, Sharing};
 use super::udp_deliver::{Packet, PacketQueue};
 use super::{Binding, check_bind};
 use crate::proto_ops::{Connect, ProtoOps, Received, SendMsg};
 use crate::sock::{RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK, STATE_EVENTS, Sock};
-use crate::{GetOptError, NetNamespace, SockAddr};
+use crate::{GetOptError, NetNamespace, SendControl, SockAddr};
 use fs_vfs::{Inode, PollTable, TaskContext};
 use sentry_auth::Cred;
 use sentry_mm::{IoDst, IoSrc};
 use sentry_sync::{Mutex, WaitQueue, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{
-    EACCES, EAFNOSUPPORT, EAGAIN, EDESTADDRREQ, EFAULT, EINVAL, EMSGSIZE, ENETUNREACH, ENOTCONN, EOPNOTSUPP,
-    EPIPE,
+    EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EDESTADDRREQ, EFAULT, EINVAL, EMSGSIZE, ENETUNREACH,
+    ENOTCONN, EOPNOTSUPP, EPIPE,
 };
-use sentry_uapi::in_::IPPROTO_UDP;
+use sentry_uapi::in_::{IP_PKTINFO, IPPROTO_UDP, InPktinfo, SOL_IP};
+use sentry_uapi::in6::{IPV6_PKTINFO, In6Pktinfo, SOL_IPV6};
 use sentry_uapi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM};
 use sentry_uapi::socket::{AF_INET, AF_INET6, AF_UNSPEC, MsgFlags, SOCK_DGRAM};
 use std::any::Any;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Weak};
+use zerocopy::FromBytes;
 
 /// Most bytes in a datagram over IPv4: 65535 less its headers.
 const MAX_V4: usize = 65507;
@@ -170,6 +172,33 @@ impl UdpSock {
     }
 }
 
+/// The source address that IP_PKTINFO or IPV6_PKTINFO asks for. Linux: `ip_cmsg_send`, `ip6_datagram_send_ctl`.
+///
+/// # Errors
+/// `EADDRNOTAVAIL` for an address that is not this host's; `EINVAL` for a message of the wrong length.
+fn chosen_source(control: &[SendControl]) -> Result<Option<IpAddr>, Errno> {
+    let mut source = None;
+    for message in control {
+        let SendControl::Other { level, ty, data } = message else { continue };
+        let ip: IpAddr = match (*level, *ty) {
+            (SOL_IP, IP_PKTINFO) => {
+                Ipv4Addr::from(InPktinfo::read_from_bytes(data).map_err(|_| EINVAL)?.ipi_spec_dst).into()
+            }
+            (SOL_IPV6, IPV6_PKTINFO) => {
+                let info = In6Pktinfo::read_from_bytes(data).map_err(|_| EINVAL)?;
+                let v6 = Ipv6Addr::from(info.ipi6_addr);
+                v6.to_ipv4_mapped().map_or(v6.into(), IpAddr::V4)
+            }
+            _ => continue,
+        };
+        if !ip.is_unspecified() {
+            source = Some(ip).filter(|ip| is_local(*ip));
+            source.ok_or(EADDRNOTAVAIL)?;
+        }
+    }
+    Ok(source)
+}
+
 impl ProtoOps for UdpSock {
     fn as_any(&self) -> &dyn Any {
         self
@@ -185,7 +214,7 @@ impl ProtoOps for UdpSock {
             return Err(EINVAL);
         }
         let cred = ctx.cred();
-        check_bind(&self.sock.net, &cred, at, true, self.ip.freebind())?;
+        check_bind(&self.sock, &cred, at, self.ip.freebind())?;
         {
             let state = self.state.lock();
             if state.binding.is_some() || state.remote.is_some() {
@@ -259,7 +288,8 @@ impl ProtoOps for UdpSock {
         };
         let remote = self.state.lock().remote;
         let to = named.or(remote).ok_or(EDESTADDRREQ)?;
-        let source = if named.is_none() { binding.ip } else { binding.asked };
+        let bound = if named.is_none() { binding.ip } else { binding.asked };
+        let source = chosen_source(&msg.control)?.unwrap_or(bound);
         let (dst, from) = self.route(to, Some(source))?;
         if len > if dst.is_ipv4() { MAX_V4 } else { MAX_V6 } {
             return Err(EMSGSIZE);

@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use zerocopy::IntoBytes;
 
 /// What a datagram costs its receiver beyond its bytes. Linux: about `SKB_TRUESIZE(0)`.
-const OVERHEAD: usize = 768;
+const OVERHEAD: usize = 832;
 
 /// A datagram.
 #[derive(Clone)]

@@ -98,6 +98,7 @@ impl UnixSock {
             ESTABLISHED => return Err(EISCONN),
             _ => return Err(EINVAL),
         }
+        child.sock.orphan.store(true, Ordering::Relaxed);
         child.share_addr(&listener);
         let listener_cred = theirs.peer_cred.clone();
         // Nobody else knows the child yet.
@@ -133,6 +134,7 @@ impl UnixSock {
         let next = self.state.lock().backlog.pop_front();
         match next {
             Some(child) => {
+                child.sock.orphan.store(false, Ordering::Relaxed);
                 self.peer_wait.wake_all(OUT_EVENTS);
                 Ok(child)
             }

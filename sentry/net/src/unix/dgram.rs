@@ -241,10 +241,15 @@ impl UnixSock {
         if data.len() < len {
             return Err(sentry_uapi::errno::EFAULT);
         }
+        let creds = match explicit {
+            Some(creds) => creds,
+            None if self.sock.attaches_creds(&other.sock) => ScmCreds::current(ctx),
+            None => ScmCreds::NONE,
+        };
         let dgram = Dgram {
             data,
             from: self.sockaddr(),
-            creds: explicit.unwrap_or_else(|| ScmCreds::current(ctx)),
+            creds,
             rights,
             sent: self.sock.net.clocks().realtime_nanos(),
             _charge: Charge::new(&self.sock, len + OVERHEAD),

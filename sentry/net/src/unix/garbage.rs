@@ -73,7 +73,10 @@ impl Rights {
         let limit = ctx.rlimit(Resource::Nofile);
         let mut table = net.kernelwide.inflight.table.lock();
         let mine = table.per_user.entry(cred.uid).or_default();
-        let privileged = || cred.capable(CapSet::SYS_RESOURCE) || cred.capable(CapSet::SYS_ADMIN);
+        let privileged = || {
+            cred.user_ns.level() == 0
+                && (cred.capable(CapSet::SYS_RESOURCE) || cred.capable(CapSet::SYS_ADMIN))
+        };
         if *mine > limit && !privileged() {
             return Err(ETOOMANYREFS);
         }

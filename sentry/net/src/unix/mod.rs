@@ -307,6 +307,11 @@ impl ProtoOps for UnixSock {
         Ok(self.connection.get().map_or_else(|| self.sock.wmem.load(Ordering::Relaxed), |c| c.tx.queued()))
     }
 
+    /// There is no urgent data.
+    fn at_mark(&self) -> Result<bool, Errno> {
+        Ok(false)
+    }
+
     /// Linux: `unix_show_fdinfo`.
     fn show_fdinfo(&self) -> String {
         let mut files = 0;

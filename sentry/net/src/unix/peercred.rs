@@ -1,12 +1,12 @@
 //! Linux: net/core/sock.c and net/unix/af_unix.c, `init_peercred` and `copy_peercred`.
 
 use super::UnixSock;
-use crate::sockopt::clip;
+use crate::sockopt::{NO_PEER, clip};
 use crate::{GetOptError, ScmCreds};
 use fs_vfs::TaskContext;
 use sentry_auth::GroupInfo;
-use sentry_uapi::errno::{ENODATA, ENOPROTOOPT, ERANGE};
-use sentry_uapi::socket::{SO_PEERCRED, SO_PEERGROUPS, Ucred};
+use sentry_uapi::errno::{ENODATA, ERANGE};
+use sentry_uapi::socket::{SO_PEERCRED, SO_PEERGROUPS};
 use zerocopy::IntoBytes;
 
 /// Who made the other end, or listened there, at that time.
@@ -42,10 +42,7 @@ impl UnixSock {
         let ns = &ctx.cred().user_ns;
         let peer = self.state.lock().peer_cred.clone();
         match name {
-            SO_PEERCRED => {
-                let none = Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
-                Ok(clip(&peer.map_or(none, |p| p.creds.to_user(ns, p.creds.pid)), len))
-            }
+            SO_PEERCRED => Ok(clip(&peer.map_or(NO_PEER, |p| p.creds.to_user(ns, p.creds.pid)), len)),
             SO_PEERGROUPS => {
                 let peer = peer.ok_or(ENODATA)?;
                 let gids: Vec<u32> = peer.groups.as_slice().iter().map(|g| ns.from_kgid_munged(*g)).collect();
@@ -55,7 +52,8 @@ impl UnixSock {
                 }
                 Ok(bytes.to_vec())
             }
-            _ => Err(ENOPROTOOPT.into()),
+            // SO_PEERPIDFD makes a descriptor, which is the caller's: see `Socket::peercred`.
+            _ => Err(ENODATA.into()),
         }
     }
 }

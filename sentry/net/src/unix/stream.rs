@@ -8,7 +8,7 @@ use super::name::UnixAddr;
 use super::{ESTABLISHED, UnixSock};
 use crate::proto_ops::{Received, SendMsg};
 use crate::ring::Ring;
-use crate::sock::{IN_EVENTS, OUT_EVENTS, RCV_SHUTDOWN, SEND_SHUTDOWN};
+use crate::sock::{IN_EVENTS, OUT_EVENTS, RCV_SHUTDOWN, SEND_SHUTDOWN, Sock};
 use crate::{ControlMsg, ScmCreds};
 use fs_vfs::TaskContext;
 use sentry_mm::{IoDst, IoSrc};
@@ -24,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 pub(super) struct Connection {
     pub(super) rx: Arc<Channel>,
     pub(super) tx: Arc<Channel>,
+    peer: Arc<Sock>,
     /// The peer's name, once it has one.
     peer_addr: Arc<OnceLock<Arc<UnixAddr>>>,
 }
@@ -42,6 +43,8 @@ pub(super) struct Channel {
     flow: Mutex<Flow, { level::BUFFER }>,
     /// Length of the ring, to be read without the lock.
     queued: AtomicUsize,
+    /// What is in use of the writer's buffer, likewise.
+    used: AtomicUsize,
     reader: WaitQueue,
     writer: WaitQueue,
 }
@@ -61,6 +64,15 @@ struct Flow {
     sndbuf: usize,
 }
 
+/// What a parcel of files takes of the buffer beyond its bytes. Linux: about `SKB_TRUESIZE(0)`.
+const PARCEL_SIZE: usize = 768;
+
+impl Flow {
+    fn used(&self) -> usize {
+        self.ring.len() + self.rights.len() * PARCEL_SIZE
+    }
+}
+
 /// Files that travel with the bytes from `start` to `end`.
 struct Parcel {
     start: u64,
@@ -73,8 +85,8 @@ impl Connection {
         let ab = Channel::new(&b.sock.wq, &a.sock.wq);
         let ba = Channel::new(&a.sock.wq, &b.sock.wq);
         (
-            Connection { rx: ba.clone(), tx: ab.clone(), peer_addr: b.addr.clone() },
-            Connection { rx: ab, tx: ba, peer_addr: a.addr.clone() },
+            Connection { rx: ba.clone(), tx: ab.clone(), peer: b.sock.clone(), peer_addr: b.addr.clone() },
+            Connection { rx: ab, tx: ba, peer: a.sock.clone(), peer_addr: a.addr.clone() },
         )
     }
 
@@ -93,8 +105,8 @@ impl Connection {
         flow.closed = true;
         let unread = !flow.ring.is_empty();
         flow.ring.clear();
-        self.rx.queued.store(0, Ordering::Relaxed);
         let rights = std::mem::take(&mut flow.rights);
+        self.rx.publish(&flow);
         drop(flow);
         drop(rights);
         unread
@@ -106,6 +118,7 @@ impl Channel {
         Arc::new(Channel {
             flow: Mutex::new(Flow::default()),
             queued: AtomicUsize::new(0),
+            used: AtomicUsize::new(0),
             reader: reader.clone(),
             writer: writer.clone(),
         })
@@ -117,7 +130,12 @@ impl Channel {
 
     /// Whether poll(2) reports room: not before three quarters of the buffer are free. Linux: `unix_writable`.
     pub(super) fn writable(&self, sndbuf: usize) -> bool {
-        self.queued().saturating_mul(4) <= sndbuf
+        self.used.load(Ordering::Acquire).saturating_mul(4) <= sndbuf
+    }
+
+    fn publish(&self, flow: &Flow) {
+        self.queued.store(flow.ring.len(), Ordering::Release);
+        self.used.store(flow.used(), Ordering::Release);
     }
 
     /// Lets `f` see the sets of files under way. For the garbage collector.
@@ -144,7 +162,7 @@ impl Channel {
             return Err(EPIPE);
         }
         flow.sndbuf = sndbuf;
-        let room = sndbuf.saturating_sub(flow.ring.len());
+        let room = sndbuf.saturating_sub(flow.used());
         if room == 0 {
             return Err(EAGAIN);
         }
@@ -158,7 +176,7 @@ impl Channel {
                 flow.rights.push_back(Parcel { start, end: start + n as u64, rights });
             }
         }
-        self.queued.store(flow.ring.len(), Ordering::Release);
+        self.publish(&flow);
         drop(flow);
         self.reader.wake(IN_EVENTS);
         Ok(n)
@@ -200,6 +218,7 @@ impl Channel {
         if let Some(parcel) = parcel.and_then(|i| flow.rights.get(i)) {
             limit = limit.min(distance(parcel.end));
         }
+        let before = flow.used();
         let n = flow.ring.copy_to(dst, skip, limit)?;
         let end = at + n as u64;
         let mut rights = None;
@@ -217,14 +236,13 @@ impl Channel {
         if how.peek {
             return Ok(Found::Bytes(n));
         }
-        let before = flow.ring.len();
         flow.ring.consume(n);
         flow.start = end;
         while flow.senders.get(1).is_some_and(|(start, _)| *start <= end) {
             flow.senders.pop_front();
         }
-        let (after, sndbuf) = (flow.ring.len(), flow.sndbuf);
-        self.queued.store(after, Ordering::Release);
+        let (after, sndbuf) = (flow.used(), flow.sndbuf);
+        self.publish(&flow);
         drop(flow);
         if let Some(parcel) = rights {
             out.control.push(ControlMsg::Rights(parcel.rights.detach()));
@@ -269,11 +287,15 @@ impl UnixSock {
         if let Some(e) = self.sock.take_error() {
             return Err(e);
         }
-        let creds = explicit.unwrap_or_else(|| ScmCreds::current(ctx));
+        let creds = match explicit {
+            Some(creds) => creds,
+            None if self.sock.attaches_creds(&connection.peer) => ScmCreds::current(ctx),
+            None => ScmCreds::NONE,
+        };
         if msg.control.is_empty() {
             return connection.tx.send(src, self.sock.opts.sndbuf(), creds, &mut None);
         }
-        if connection.tx.queued() >= self.sock.opts.sndbuf() {
+        if connection.tx.used.load(Ordering::Acquire) >= self.sock.opts.sndbuf() {
             return Err(EAGAIN);
         }
         let mut rights = self.take_rights(ctx, msg)?;

@@ -1,14 +1,21 @@
 //! What the tests of all families share.
 #![allow(dead_code, unreachable_pub)]
 
-use fs_vfs::{File, PollTable, TestContext};
+use fs_vfs::{
+    FdTable, File, FsStruct, MountNamespace, PollTable, Resource, Sleep, TaskContext, TestContext, Vfs,
+};
 use sentry_auth::{Cred, GroupInfo, Kgid, Kuid};
-use sentry_mm::{IoDst, IoSrc};
+use sentry_mm::{IoDst, IoSrc, MemoryManager};
 use sentry_net::{NetNamespace, Received, SendMsg, SockAddr, recvmsg, sendmsg, socket, socketpair};
+use sentry_sync::{WaitQueue, Wake};
 use sentry_uapi::Errno;
+use sentry_uapi::errno::ERESTARTSYS;
 use sentry_uapi::fcntl::OpenFlags;
+use sentry_uapi::signal::{SigInfo, SigSet};
 use sentry_uapi::socket::*;
+use std::any::Any;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub const NOSIGNAL: MsgFlags = MsgFlags::NOSIGNAL;
 pub const DONTWAIT: MsgFlags = MsgFlags::DONTWAIT;
@@ -74,6 +81,57 @@ impl Net {
         let done = dst.done();
         buf.truncate(done);
         Ok((buf, received))
+    }
+}
+
+/// A task with a signal pending, which no sleep survives.
+pub struct Interrupted<'a>(pub &'a TestContext);
+
+impl TaskContext for Interrupted<'_> {
+    fn cred(&self) -> Arc<Cred> {
+        self.0.cred()
+    }
+    fn fs(&self) -> Arc<FsStruct> {
+        self.0.fs()
+    }
+    fn mnt_ns(&self) -> Arc<MountNamespace> {
+        self.0.mnt_ns()
+    }
+    fn files(&self) -> Arc<FdTable> {
+        self.0.files()
+    }
+    fn mm(&self) -> Result<Arc<MemoryManager>, Errno> {
+        self.0.mm()
+    }
+    fn rlimit(&self, resource: Resource) -> u64 {
+        self.0.rlimit(resource)
+    }
+    fn ids(&self) -> (u32, u32) {
+        self.0.ids()
+    }
+    fn send_sig(&self, signo: i32) {
+        self.0.send_sig(signo);
+    }
+    fn vfs(&self) -> &Arc<Vfs> {
+        self.0.vfs()
+    }
+    fn dequeue_signal(&self, set: SigSet) -> Option<SigInfo> {
+        self.0.dequeue_signal(set)
+    }
+    fn pending_signals(&self) -> SigSet {
+        self.0.pending_signals()
+    }
+    fn signal_queue(&self) -> WaitQueue {
+        self.0.signal_queue()
+    }
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.0.waker()
+    }
+    fn sleep(&self, _deadline: Option<Instant>) -> Result<Sleep, Errno> {
+        Err(ERESTARTSYS)
+    }
+    fn as_any(&self) -> &dyn Any {
+        self.0.as_any()
     }
 }
 

@@ -1,0 +1,1 @@
+//! Files of a kernel with one process.
