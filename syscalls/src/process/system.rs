@@ -11,9 +11,9 @@ use zerocopy::{Immutable, IntoBytes};
 /// Longest host or domain name.
 const NEW_UTS_LEN: usize = 64;
 /// What uname(2) shows as the release: the version whose behaviour is followed.
-pub(crate) const RELEASE: &str = "6.1.0-runsc";
+pub const RELEASE: &str = "6.1.0-runsc";
 /// What uname(2) shows as the version.
-pub(crate) const VERSION: &str = "#1 SMP runsc-rs";
+pub const VERSION: &str = "#1 SMP runsc-rs";
 
 /// uname(2).
 pub(crate) fn uname(task: &mut CurrentTask, buf: Addr) -> SyscallResult {

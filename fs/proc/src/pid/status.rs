@@ -165,7 +165,7 @@ fn show_mem(mm: &MemoryManager, out: &mut Vec<u8>) {
 pub(crate) fn ignored_and_caught(who: &Subject) -> (SigSet, SigSet) {
     let sighand = who.group.sighand();
     let (mut ignored, mut caught) = (SigSet::EMPTY, SigSet::EMPTY);
-    for signo in 1..=i32::try_from(NSIG).unwrap_or(0) {
+    for signo in 1..=NSIG {
         match sighand.get(signo).handler {
             SIG_IGN => ignored.add(signo),
             SIG_DFL => {}

@@ -265,6 +265,7 @@ impl Value for Fixed {
 }
 
 /// What this kernel is built with: text, shown with a newline.
+#[allow(clippy::needless_pass_by_value, reason = "numbers and text alike, as the tables have them")]
 pub(super) fn fixed(text: impl ToString) -> Node {
     ctl(0o444, Fixed(text.to_string().into_bytes()))
 }
