@@ -223,6 +223,8 @@ table! {
     238, set_mempolicy(mode: i32, mask: Addr, max: u64), Missing(ENOSYS, "one memory node");
     239, get_mempolicy(mode: Addr, mask: Addr, max: u64, addr: Addr, flags: Bits), Missing(ENOSYS, "one memory node");
     247, waitid(which: u32, id: i32, info: Addr, options: Bits, rusage: Addr), Full;
+    251, ioprio_set(which: i32, who: i32, ioprio: i32), Partial("kept and reported; the host schedules");
+    252, ioprio_get(which: i32, who: i32), Full;
     253, inotify_init(), Full;
     254, inotify_add_watch(fd: Fd, path: PathAddr, mask: Bits), Full;
     255, inotify_rm_watch(fd: Fd, wd: i32), Full;
