@@ -46,8 +46,9 @@ impl Files {
         spec: &ContainerSpec,
         trees: HostTrees,
         _owners: Option<Owners>,
+        cpuinfo: &[u8],
     ) -> Result<Files> {
-        register(kernel)?;
+        register(kernel, cpuinfo)?;
         let host = hostfs(kernel, trees.root, spec.root.writes_to_host(), "root")?;
         let root = if spec.root.overlay { overlay(kernel, host)? } else { host };
         if spec.root.readonly {
@@ -64,7 +65,11 @@ impl Files {
                     let writable = !mount.options.readonly();
                     Some(hostfs(kernel, fd, writable, &mount.destination.to_string_lossy())?)
                 }
-                _ => None,
+                Some(HostTree::File(fd)) => {
+                    let writable = !mount.options.readonly();
+                    Some(hostfs(kernel, fd, writable, &mount.destination.to_string_lossy())?)
+                }
+                None => None,
             });
         }
         Ok(Files { mnt_ns, fs, binds })
@@ -234,12 +239,32 @@ fn overlay(kernel: &Arc<Kernel>, lower: Arc<Dentry>) -> Result<Arc<Dentry>> {
 }
 
 /// Filesystem types and device drivers.
-fn register(kernel: &Arc<Kernel>) -> Result<()> {
+fn register(kernel: &Arc<Kernel>, cpuinfo: &[u8]) -> Result<()> {
     let vfs = &kernel.vfs;
     let total = kernel.memory.limit();
     let all = || -> Result<(), Errno> {
         vfs.filesystems().register(Arc::new(fs_tmpfs::TmpfsType::new(kernel.memory.clone(), total)))?;
         fs_devtmpfs::register_mem_devices(vfs, &kernel.memory)?;
+        let dev = fs_devtmpfs::new_super(fs_devtmpfs::DevtmpfsParams {
+            fs_type: "devtmpfs",
+            vfs,
+            user_ns: kernel.user_ns.clone(),
+            memory: kernel.memory.clone(),
+            total_memory: total,
+        })?;
+        vfs.filesystems().register(Arc::new(fs_devtmpfs::DevtmpfsType::new(dev)))?;
+        let cpus = u32::try_from(kernel.cpus).unwrap_or(1);
+        vfs.filesystems().register(Arc::new(fs_sysfs::SysfsType { cpus }))?;
+        let proc = fs_proc::ProcFs::new(
+            kernel,
+            fs_proc::ProcParams {
+                release: syscalls::RELEASE.into(),
+                version: syscalls::VERSION.into(),
+                cmdline: Vec::new(),
+                cpuinfo: cpuinfo.to_vec(),
+            },
+        );
+        vfs.filesystems().register(Arc::new(proc))?;
         Ok(())
     };
     sys(|| "cannot register filesystems".into(), all())

@@ -66,6 +66,8 @@ const ALWAYS: &[i64] = &[
     // Opens beneath a directory of the host's. Its structure is out of a filter's sight, but an absolute path or the
     // current directory only lead to the empty root, and writing is refused by the mount.
     SYS_openat2,
+    // The same; the C library's allocator looks for /proc/sys/vm/overcommit_memory, which is not there.
+    SYS_openat,
     // Waiting.
     SYS_futex,
     SYS_poll,
@@ -200,11 +202,8 @@ fn rules(needs: &Needs<'_>) -> Result<Rules> {
     if needs.writes_to_host {
         rules.extend(WRITES.iter().map(|nr| (*nr, Vec::new())));
     }
-    let at_fdcwd = u64::from(AT_FDCWD.cast_unsigned());
     let null = |arg| SeccompCondition::new(arg, Len::Qword, Op::Eq, 0);
 
-    // As openat2; without the current directory it has to be one of the descriptors given.
-    allow_if(&mut rules, SYS_openat, vec![SeccompCondition::new(0, Len::Dword, Op::Ne, at_fdcwd)?])?;
     allow_each(&mut rules, SYS_ioctl, 1, IOCTLS.iter().copied())?;
     allow_each(&mut rules, SYS_fcntl, 1, FCNTLS.iter().map(|cmd| u64::from(cmd.cast_unsigned())))?;
     allow_each(&mut rules, SYS_prctl, 0, PRCTLS.iter().map(|option| u64::from(option.cast_unsigned())))?;

@@ -49,7 +49,7 @@ pub fn run(
     let vdso = VdsoPages { vvar_len: Vdso::VVAR_LEN, image_len: vdso.image_len(), pages: vdso };
     let user_ns = UserNamespace::new_initial();
     let vfs = Vfs::new(clocks.clone(), &user_ns);
-    let Io { stdio, terminal, trees, strace, owners } = io;
+    let Io { stdio, terminal, trees, strace, owners, cpuinfo: io_cpuinfo } = io;
     let tracer = strace.map(super::tracer::new);
     let kernel = Kernel::new(KernelParts {
         platform,
@@ -64,7 +64,7 @@ pub fn run(
         vdso: Some(vdso),
     });
     let poller = HostPoller::new().map_err(|e| anyhow!("cannot watch host descriptors: {e}"))?;
-    let files = Files::new(&kernel, &spec, trees, owners)?;
+    let files = Files::new(&kernel, &spec, trees, owners, &io_cpuinfo)?;
     confinement.enter()?;
 
     let group = init::start(&kernel, spec, files, stdio, terminal, &poller, control)?;
