@@ -56,7 +56,11 @@ pub fn host_fd_file(
 
 impl HostFd {
     fn ready(&self, events: u32) -> Result<(), Errno> {
-        if self.regular || poll_now(self.fd.as_fd()) & (events | POLLHUP | POLLERR) != 0 { Ok(()) } else { Err(EAGAIN) }
+        if self.regular || poll_now(self.fd.as_fd()) & (events | POLLHUP | POLLERR) != 0 {
+            Ok(())
+        } else {
+            Err(EAGAIN)
+        }
     }
 }
 
@@ -69,14 +73,26 @@ impl FileOps for HostFd {
         false
     }
 
-    fn read(&self, _file: &File, _ctx: &dyn TaskContext, dst: &mut IoDst<'_>, _pos: u64) -> Result<usize, Errno> {
+    fn read(
+        &self,
+        _file: &File,
+        _ctx: &dyn TaskContext,
+        dst: &mut IoDst<'_>,
+        _pos: u64,
+    ) -> Result<usize, Errno> {
         self.ready(POLLIN)?;
         let n = io::readv(self.fd.as_fd(), &dst.segs(usize::MAX))?;
         dst.advance(n);
         Ok(n)
     }
 
-    fn write(&self, _file: &File, ctx: &dyn TaskContext, src: &mut IoSrc<'_>, _pos: u64) -> Result<Written, Errno> {
+    fn write(
+        &self,
+        _file: &File,
+        ctx: &dyn TaskContext,
+        src: &mut IoSrc<'_>,
+        _pos: u64,
+    ) -> Result<Written, Errno> {
         self.ready(POLLOUT)?;
         let max = if self.regular { usize::MAX } else { PIPE_BUF };
         let n = io::writev(self.fd.as_fd(), &src.segs(max)).inspect_err(|e| {

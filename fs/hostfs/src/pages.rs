@@ -150,7 +150,9 @@ impl HostPages {
         let mut done = 0;
         while done < frames.len() {
             let at = offset.saturating_add(done);
-            let n = preadv(fd, &IoDst::from_slice(&mut buf).segs(BOUNCE), at)?;
+            // No more than there are frames for: what follows them in the memory file is somebody else's.
+            let room = usize::try_from(frames.len() - done).unwrap_or(BOUNCE).min(BOUNCE);
+            let n = preadv(fd, &IoDst::from_slice(&mut buf).segs(room), at)?;
             if n == 0 {
                 break;
             }

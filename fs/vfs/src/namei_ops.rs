@@ -160,12 +160,11 @@ fn filename_create<'n>(
     if last.trailing_slash && !want_dir {
         return Err(ENOENT);
     }
-    Ok(NewName { write: write?, dir, last, dentry })
+    Ok(NewName { _write: write?, dir, last, dentry })
 }
 
 struct NewName<'n> {
-    #[allow(dead_code, reason = "held for as long as the name is being made")]
-    write: crate::mount::WriteAccess,
+    _write: crate::mount::WriteAccess,
     dir: Path,
     last: Last<'n>,
     dentry: Arc<Dentry>,

@@ -296,6 +296,23 @@ impl SuperBlock {
         Ok(())
     }
 
+    /// Changes options and whether it can be written. Linux: `reconfigure_super`.
+    ///
+    /// # Errors
+    /// `EBUSY` while somebody writes to what is to become read-only; the filesystem's.
+    pub(crate) fn reconfigure(&self, read_only: bool, options: &str) -> Result<(), Errno> {
+        let was = self.is_read_only();
+        if read_only {
+            self.make_read_only()?;
+        }
+        if let Err(e) = self.ops.remount(options) {
+            self.set_read_only(was);
+            return Err(e);
+        }
+        self.set_read_only(read_only);
+        Ok(())
+    }
+
     /// Whether any of its inodes has a notification mark.
     #[inline]
     pub(crate) fn has_marks(&self) -> bool {

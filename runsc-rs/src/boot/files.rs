@@ -1,15 +1,15 @@
 //! The file trees of a container: its root, what is mounted over it, and the devices.
 
-use crate::container::{ContainerSpec, Mount as SpecMount, MountSource};
 use crate::boot::root::{HostTree, HostTrees};
+use crate::container::{ContainerSpec, Mount as SpecMount, MountSource};
 use crate::sandbox::owners::Owners;
 use anyhow::{Context, Result, anyhow};
 use fs_hostfs::{HostFs, HostFsParams, Sharing};
 use fs_overlay::OverlayParams;
 use fs_tmpfs::{TmpfsOptions, TmpfsParams};
 use fs_vfs::{
-    At, Dentry, FsStruct, LookupFlags, Mount, MountArgs, MountNamespace, SuperFlags, TaskContext,
-    do_mkdirat, do_mknodat, do_mount, do_symlinkat, user_path_at,
+    At, Dentry, FsStruct, LookupFlags, Mount, MountArgs, MountNamespace, SuperFlags, TaskContext, do_mkdirat,
+    do_mknodat, do_mount, do_symlinkat, user_path_at,
 };
 use sentry_auth::Cred;
 use sentry_kernel::{CurrentTask, Kernel};
@@ -41,7 +41,12 @@ fn sys<T>(what: impl FnOnce() -> String, result: Result<T, Errno>) -> Result<T> 
 
 impl Files {
     /// Makes the root, and opens the host's files.
-    pub(super) fn new(kernel: &Arc<Kernel>, spec: &ContainerSpec, trees: HostTrees, _owners: Option<Owners>) -> Result<Files> {
+    pub(super) fn new(
+        kernel: &Arc<Kernel>,
+        spec: &ContainerSpec,
+        trees: HostTrees,
+        _owners: Option<Owners>,
+    ) -> Result<Files> {
         register(kernel)?;
         let host = hostfs(kernel, trees.root, spec.root.writes_to_host(), "root")?;
         let root = if spec.root.overlay { overlay(kernel, host)? } else { host };
@@ -72,7 +77,8 @@ impl Files {
             self.mount_one(ctx, mount, bind.as_ref()).with_context(at)?;
         }
         for (path, target) in &spec.symlinks {
-            let made = do_symlinkat(ctx, target.as_os_str().as_bytes(), &At::Cwd, path.as_os_str().as_bytes());
+            let made =
+                do_symlinkat(ctx, target.as_os_str().as_bytes(), &At::Cwd, path.as_os_str().as_bytes());
             ignore_existing(made).map_err(|e| anyhow!("{}: {}", path.display(), e.message()))?;
         }
         for device in &spec.devices {
@@ -120,7 +126,11 @@ impl Files {
                 sys(|| "bind".into(), mounted)
             }
             (MountSource::Bind { path, .. }, None) => {
-                tracing::warn!("{}: only directories can be bound yet; {} left out", path.display(), mount.destination.display());
+                tracing::warn!(
+                    "{}: only directories can be bound yet; {} left out",
+                    path.display(),
+                    mount.destination.display()
+                );
                 Ok(())
             }
         }
@@ -234,4 +244,3 @@ fn register(kernel: &Arc<Kernel>) -> Result<()> {
     };
     sys(|| "cannot register filesystems".into(), all())
 }
-

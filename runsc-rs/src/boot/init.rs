@@ -12,8 +12,8 @@ use nix::sys::stat::fstat;
 use platform_host::poller::HostPoller;
 use sentry_auth::{Cred, GroupInfo};
 use sentry_kernel::{
-    CgroupNamespace, CurrentTask, InitProcess, IpcNamespace, Kernel, NsProxy, ThreadGroup, TimeNamespace, UtsNames,
-    UtsNamespace, init_rlimits,
+    CgroupNamespace, CurrentTask, InitProcess, IpcNamespace, Kernel, NsProxy, ThreadGroup, TimeNamespace,
+    UtsNames, UtsNamespace, init_rlimits,
 };
 use sentry_loader::Arguments;
 use sentry_net::NetNamespace;
@@ -149,7 +149,8 @@ fn find(task: &CurrentTask, name: &[u8], process: &Process) -> Result<(Vec<u8>, 
 fn user_cred(kernel: &Kernel, process: &Process) -> Result<Cred> {
     let ns = kernel.user_ns.clone();
     let user = &process.user;
-    let groups = GroupInfo::from_user(&ns, &user.additional_gids).map_err(|e| anyhow!("groups: {}", e.message()))?;
+    let groups =
+        GroupInfo::from_user(&ns, &user.additional_gids).map_err(|e| anyhow!("groups: {}", e.message()))?;
     let mut cred = Cred::user(ns.clone(), ns.make_kuid(user.uid), ns.make_kgid(user.gid), groups);
     let Capabilities { bounding, effective, inheritable, permitted, ambient } = process.capabilities;
     cred.cap_bset = bounding;

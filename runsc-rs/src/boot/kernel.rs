@@ -85,7 +85,11 @@ fn new_platform(kind: PlatformKind, memory: &MemoryFile) -> Result<Arc<dyn Platf
 }
 
 /// Carries out what the command asks for. Its end ends the sandbox.
-fn spawn_control(control: &Arc<ControlChannel>, kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>) -> Result<()> {
+fn spawn_control(
+    control: &Arc<ControlChannel>,
+    kernel: &Arc<Kernel>,
+    group: &Arc<ThreadGroup>,
+) -> Result<()> {
     let (control, kernel, group) = (control.clone(), kernel.clone(), group.clone());
     let serve = move || {
         while let Ok(Some(request)) = control.recv() {
@@ -96,7 +100,11 @@ fn spawn_control(control: &Arc<ControlChannel>, kernel: &Arc<Kernel>, group: &Ar
         }
         kernel.kill_all();
     };
-    std::thread::Builder::new().name("control".into()).stack_size(128 << 10).spawn(serve).context("thread")?;
+    std::thread::Builder::new()
+        .name("control".into())
+        .stack_size(128 << 10)
+        .spawn(serve)
+        .context("thread")?;
     Ok(())
 }
 
@@ -104,7 +112,8 @@ fn send(kernel: &Kernel, group: &ThreadGroup, signo: i32, to_group: bool) {
     let info = SigInfo::from_process(signo, SI_USER, 0, 0);
     // A first process that does not handle the signal is ended by it, as it would be without a pid namespace.
     let source = SigSource::Outside;
-    let _ = if to_group { kernel.kill_pgrp(group.id(), info, source) } else { group.send_signal(info, source) };
+    let _ =
+        if to_group { kernel.kill_pgrp(group.id(), info, source) } else { group.send_signal(info, source) };
 }
 
 fn exit_status(status: i32) -> ExitStatus {

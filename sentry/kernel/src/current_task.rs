@@ -196,7 +196,13 @@ impl TaskContext for CurrentTask {
     }
 
     fn send_sig(&self, signo: i32) {
-        let info = SigInfo::new(signo, sentry_uapi::signal::SI_KERNEL);
+        // As if it had sent the signal itself. Linux: `SEND_SIG_NOINFO`.
+        let process = self.task.kernel.root_pid_ns.find(self.task.group.id());
+        let pid = process.map_or(0, |pid| pid.nr_in(&self.task.pid_ns()));
+        let cred = self.task.cred();
+        let uid = cred.user_ns.from_kuid_munged(cred.uid);
+        let pid = i32::try_from(pid).unwrap_or(0);
+        let info = SigInfo::from_process(signo, sentry_uapi::signal::SI_USER, pid, uid);
         let _ = self.task.send_signal(info, crate::signal::SigSource::Outside);
     }
 

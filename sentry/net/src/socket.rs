@@ -49,6 +49,15 @@ impl Socket {
         UnixSock::of(&*self.ops)?.peercred()
     }
 
+    /// Whether a receive with these flags throws the bytes away (MSG_TRUNC on TCP): the view tells only how many, and need
+    /// not be the caller's buffer, which may be no valid one.
+    pub fn discards(&self, flags: MsgFlags) -> bool {
+        flags.contains(MsgFlags::TRUNC)
+            && !flags.contains(MsgFlags::OOB)
+            && self.ops.sock().is_stream()
+            && self.family() != AF_UNIX
+    }
+
     /// A broken stream kills its writer. Linux: `sk_stream_error`, `unix_stream_sendmsg`.
     pub(crate) fn sigpipe(&self, ctx: &dyn TaskContext, flags: MsgFlags) {
         if self.ops.sock().is_stream() && !flags.contains(MsgFlags::NOSIGNAL) {

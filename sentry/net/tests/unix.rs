@@ -437,7 +437,27 @@ fn files_in_flight_are_limited_for_users() -> Test {
     let (x, _) = net.pair(SOCK_STREAM)?;
     assert_eq!(send_files(&net, &a, b"x", &vec![&x; SCM_MAX_FD]), Ok(1));
     assert_eq!(send_files(&net, &a, b"x", &vec![&x; SCM_MAX_FD + 1]), Err(EINVAL));
+    let user = net.other_user(1000);
+    user.ctx.nofile.store(3, Ordering::Relaxed);
+    assert_eq!(send_files(&user, &a, b"x", &[&x, &x, &x, &x]), Ok(1));
+    assert_eq!(send_files(&user, &a, b"x", &[&x]), Err(ETOOMANYREFS));
     drop((a, b));
+    assert_eq!(Arc::strong_count(&x), 1);
+    Ok(())
+}
+
+#[test]
+fn files_of_a_message_that_is_refused_come_back() -> Test {
+    let net = Net::new();
+    let (x, _y) = net.pair(SOCK_STREAM)?;
+    let (a, b) = net.pair(SOCK_DGRAM)?;
+    shutdown(&b, 0)?;
+    assert_eq!(send_files(&net, &a, b"x", &[&x]), Err(EPIPE));
+    drop(b);
+    assert_eq!(send_files(&net, &a, b"x", &[&x]), Err(ECONNREFUSED));
+    let (a, b) = net.pair(SOCK_STREAM)?;
+    drop(b);
+    assert_eq!(send_files(&net, &a, b"x", &[&x]), Err(EPIPE));
     assert_eq!(Arc::strong_count(&x), 1);
     Ok(())
 }

@@ -43,6 +43,8 @@ pub const FUTEX: u16 = 290;
 pub const OVERLAY: u16 = 310;
 /// Attributes and contents of an inode.
 pub const INODE: u16 = 320;
+/// The names under which files of a host tree are found, while they change. Held over host calls.
+pub const HOST_NAMES: u16 = 325;
 /// A page cache or another table of frames.
 pub const PAGE_CACHE: u16 = 330;
 /// Tables of a socket family: bound addresses, ports.

@@ -59,7 +59,7 @@ pub(super) fn low_half(arg: u64) -> u32 {
 
 /// The owner of a process's record locks: its descriptor table. Linux: `current->files`.
 fn posix_owner(task: &CurrentTask) -> LockOwner {
-    LockOwner::Process(Arc::as_ptr(&TaskContext::files(task)).addr() as u64)
+    LockOwner::Process(TaskContext::files(task).lock_owner())
 }
 
 fn getlk(task: &CurrentTask, file: &File, owner: LockOwner, arg: Addr) -> SyscallResult {

@@ -3,7 +3,7 @@
 use super::user::{at, done, getname, install};
 use crate::arg::{Addr, Bits, DirFd, PathAddr};
 use fs_vfs::{
-    MountArgs, MountAttr, TaskContext, do_mount, do_mount_setattr, do_move_mount, do_open_tree, do_umount,
+    MountArgs, MountAttr, do_mount, do_mount_setattr, do_move_mount, do_open_tree, do_umount,
     move_mount as move_flags, open_tree as open_tree_flags,
 };
 use sentry_kernel::{CurrentTask, SyscallResult};
@@ -123,9 +123,4 @@ fn copy_mount_options(task: &CurrentTask, addr: Addr) -> Result<Option<String>, 
     page.truncate(page.iter().take(len).position(|b| *b == 0).unwrap_or(len));
     // What is no text belongs to a filesystem that takes a structure; there is none here.
     Ok(Some(String::from_utf8(page).unwrap_or_default()))
-}
-
-/// The mount namespace's own check, for calls that look at it before their arguments.
-pub(super) fn may_mount(task: &CurrentTask) -> bool {
-    fs_vfs::may_mount(task as &dyn TaskContext)
 }

@@ -34,6 +34,10 @@ impl Offset {
     }
 }
 
+fn is_pipe(file: &File) -> bool {
+    file.inode().file_type() == FileType::Fifo
+}
+
 /// sendfile(2).
 pub(crate) fn sendfile(
     task: &mut CurrentTask,
@@ -71,7 +75,6 @@ pub(crate) fn splice(
     }
     let from = get_file(task, fd_in)?;
     let to = get_file(task, fd_out)?;
-    let is_pipe = |f: &File| f.inode().file_type() == FileType::Fifo;
     if (is_pipe(&from) && off_in.0 != 0) || (is_pipe(&to) && off_out.0 != 0) {
         return Err(ESPIPE.into());
     }
@@ -106,6 +109,9 @@ pub(crate) fn vmsplice(task: &mut CurrentTask, fd: Fd, vec: Addr, count: u64, fl
         return Err(EBADF.into());
     }
     let iov = UserIov::import(task, vec.0, count)?;
+    if !is_pipe(&file) {
+        return Err(EBADF.into());
+    }
     if iov.len() == 0 {
         return Ok(0);
     }

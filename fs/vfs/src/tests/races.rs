@@ -82,9 +82,10 @@ fn mounts_change_under_many_hands() {
             scope.spawn(move || {
                 let mut n = Numbers(u64::from(seed));
                 let places = ["/a", "/a/x", "/b", "/b/x", "/c"];
+                let count = places.len() as u64;
                 let mut other = None;
                 for _ in 0..300 {
-                    let mut place = || places[n.next(5) as usize];
+                    let mut place = || places[usize::try_from(n.next(count)).unwrap_or(0)];
                     let (p, q) = (place(), place());
                     let _ = match n.next(7) {
                         0 => task.bind(p, q, 0),

@@ -1,7 +1,9 @@
 //! What the tests of all families share.
 #![allow(dead_code, unreachable_pub)]
 
-use fs_vfs::{File, PollTable, Resource, Sleep, TaskContext, TestContext, Vfs};
+use fs_vfs::{
+    FdTable, File, FsStruct, MountNamespace, PollTable, Resource, Sleep, TaskContext, TestContext, Vfs,
+};
 use sentry_auth::{Cred, GroupInfo, Kgid, Kuid};
 use sentry_mm::{IoDst, IoSrc, MemoryManager};
 use sentry_net::{NetNamespace, Received, SendMsg, SockAddr, recvmsg, sendmsg, socket, socketpair};
@@ -88,6 +90,15 @@ pub struct Interrupted<'a>(pub &'a TestContext);
 impl TaskContext for Interrupted<'_> {
     fn cred(&self) -> Arc<Cred> {
         self.0.cred()
+    }
+    fn fs(&self) -> Arc<FsStruct> {
+        self.0.fs()
+    }
+    fn mnt_ns(&self) -> Arc<MountNamespace> {
+        self.0.mnt_ns()
+    }
+    fn files(&self) -> Arc<FdTable> {
+        self.0.files()
     }
     fn mm(&self) -> Result<Arc<MemoryManager>, Errno> {
         self.0.mm()
