@@ -152,7 +152,7 @@ impl FileOps for PageMap {
         pos: u64,
     ) -> Result<usize, Errno> {
         let room = dst.remaining() as u64;
-        if pos % PM_ENTRY_BYTES != 0 || room % PM_ENTRY_BYTES != 0 {
+        if !pos.is_multiple_of(PM_ENTRY_BYTES) || !room.is_multiple_of(PM_ENTRY_BYTES) {
             return Err(EINVAL);
         }
         let Some(mm) = self.mm.as_ref().and_then(Weak::upgrade) else { return Ok(0) };
