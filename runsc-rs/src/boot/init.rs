@@ -36,13 +36,13 @@ pub(super) fn start(
     spec: ContainerSpec,
     files: Files,
     stdio: [StdioFd; 3],
-    terminal: Option<Terminal>,
+    terminal: Option<&Terminal>,
     poller: &HostPoller,
     control: &Arc<ControlChannel>,
 ) -> Result<Arc<ThreadGroup>> {
     let root = Arc::new(Cred::root(kernel.user_ns.clone()));
     let cred = user_cred(kernel, &spec.process)?;
-    let stdio = open_stdio(kernel, stdio, terminal.as_ref(), poller, &Arc::new(cred.clone()))?;
+    let stdio = open_stdio(kernel, stdio, terminal, poller, &Arc::new(cred.clone()))?;
     let ns = namespaces(kernel, &spec, &files);
     let init = InitProcess {
         cred: (*root).clone(),

@@ -37,7 +37,7 @@ pub fn run(
     spec: ContainerSpec,
     io: Io,
     control: &Arc<ControlChannel>,
-    options: Options,
+    options: &Options,
     confinement: Confinement,
 ) -> Result<ExitStatus> {
     let memory = MemoryFile::new().map_err(|e| anyhow!("cannot make the memory file: {e}"))?;
@@ -67,7 +67,7 @@ pub fn run(
     let files = Files::new(&kernel, &spec, trees, owners, &io_cpuinfo)?;
     confinement.enter()?;
 
-    let group = init::start(&kernel, spec, files, stdio, terminal, &poller, control)?;
+    let group = init::start(&kernel, spec, files, stdio, terminal.as_ref(), &poller, control)?;
     spawn_control(control, &kernel, &group)?;
     Ok(exit_status(kernel.wait_for_init()))
 }

@@ -177,7 +177,7 @@ fn run(
     confine::drop_rights(&spec, !matches!(id_maps, IdMaps::Single { .. }))?;
     tracing::debug!(args = ?spec.process.args, ?options, "set up; starting the kernel");
     let confinement = Confinement::new(&spec, &io, control);
-    kernel::run(spec, io, control, options, confinement)
+    kernel::run(spec, io, control, &options, confinement)
 }
 
 /// Makes the host kill this process with its parent. Both are needed: the signal for a parent that dies later, the look

@@ -45,10 +45,10 @@ impl CurrentTask {
             (r.files.take(), r.mm.take())
         };
         drop(fs_gone);
-        if let Some(files) = files {
-            if Arc::strong_count(&files) == 1 {
-                files.close_all(&self);
-            }
+        if let Some(files) = files
+            && Arc::strong_count(&files) == 1
+        {
+            files.close_all(&self);
         }
         self.ctx.leave();
         task.set_run_state(RunState::Zombie);

@@ -51,6 +51,9 @@ impl VforkDone {
     }
 }
 
+/// What [`CurrentTask::clone_task`] calls with the parent and the child before the child runs.
+pub type PrepareTask<'a> = dyn FnMut(&mut CurrentTask, &Arc<Task>) -> Result<(), Errno> + 'a;
+
 /// Threads one kernel may have: `/proc/sys/kernel/threads-max`.
 pub const THREADS_MAX: usize = 15_000;
 
@@ -63,7 +66,7 @@ impl CurrentTask {
     pub fn clone_task(
         &mut self,
         request: &CloneRequest,
-        prepare: &mut dyn FnMut(&mut CurrentTask, &Arc<Task>) -> Result<(), Errno>,
+        prepare: &mut PrepareTask<'_>,
     ) -> Result<u64, Errno> {
         let flags = request.flags;
         check_flags(flags)?;

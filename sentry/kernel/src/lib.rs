@@ -34,7 +34,7 @@ pub use access::{cred_may_access, ptrace_may_access};
 pub use current_task::{CurrentTask, RestartFn};
 pub use exec::{OpenExec, may_exec};
 pub use exit::nsec_to_clock_t;
-pub use fork::{CloneRequest, InitProcess, THREADS_MAX, full_affinity};
+pub use fork::{CloneRequest, InitProcess, PrepareTask, THREADS_MAX, full_affinity};
 pub use kernel::{Counters, Kernel, KernelParts, VdsoPages};
 pub use nsproxy::{CgroupNamespace, IpcNamespace, NsProxy, TimeNamespace, UtsNames, UtsNamespace};
 pub use pid::Pid;

@@ -155,7 +155,7 @@ impl Expire for IntervalTimer {
                 self.arm(&mut state, now);
                 return;
             }
-            let count = if state.interval > 0 {
+            if state.interval > 0 {
                 let missed = (now - deadline) / state.interval;
                 state.deadline = Some(deadline.saturating_add(state.interval.saturating_mul(missed + 1)));
                 self.arm(&mut state, now);
@@ -163,8 +163,7 @@ impl Expire for IntervalTimer {
             } else {
                 state.deadline = None;
                 1
-            };
-            count
+            }
         };
         (self.action)(count);
     }

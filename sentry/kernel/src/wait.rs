@@ -172,7 +172,6 @@ impl CurrentTask {
 /// `si_status` of a change of state.
 pub fn siginfo_status(code: i32, status: i32) -> i32 {
     match code {
-        CLD_EXITED => (status >> 8) & 0xff,
         CLD_KILLED => status & 0x7f,
         CLD_CONTINUED => SIGCONT,
         _ => (status >> 8) & 0xff,

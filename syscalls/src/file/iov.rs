@@ -86,6 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::unwrap_used)]
     fn buffers_are_used_up_in_order() {
         let ranges = [UserRange { addr: 0x1000, len: 10 }, UserRange { addr: 0x9000, len: 5 }];
         let mut iov = UserIov { ranges: SmallVec::from_slice(&ranges), at: 0, left: 15 };
