@@ -7,11 +7,11 @@ use crate::{FileOwner, FileType, Inode, Path, PollTable, TaskContext, block_on_f
 use bitflags::bitflags;
 use sentry_auth::Cred;
 use sentry_mm::{IoDst, IoSrc, Mappable};
-use sentry_sync::{Mutex, level};
+use sentry_sync::{Mutex, Wake, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, EINVAL, EISDIR, ENODEV, ENOENT, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE};
 use sentry_uapi::fcntl::OpenFlags;
-use sentry_uapi::poll::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
+use sentry_uapi::poll::{POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM};
 use std::any::Any;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -203,6 +203,8 @@ pub struct File {
     /// For a file open for writing.
     writer: OnceLock<FileWriter>,
     owner: Mutex<FileOwner, { level::LEAF }>,
+    /// Where the file's events are waited for, if its owner gets signals. Linux: `struct fasync_struct`.
+    fasync: Mutex<Option<PollTable>, { level::LEAF }>,
 }
 
 impl File {
@@ -230,6 +232,7 @@ impl File {
             cred,
             writer: OnceLock::new(),
             owner: Mutex::new(FileOwner::NOBODY),
+            fasync: Mutex::new(None),
         })
     }
 
@@ -285,6 +288,17 @@ impl File {
     /// Sets who gets its signals.
     pub fn set_owner(&self, owner: FileOwner) {
         *self.owner.lock() = owner;
+    }
+
+    /// Calls `waker` at each of its events from now on, or nobody. Linux: `fasync_helper`.
+    pub fn set_fasync(&self, waker: Option<Arc<dyn Wake>>) {
+        let table = waker.map(|waker| {
+            let mut table = PollTable::new(POLLIN | POLLOUT | POLLPRI, waker);
+            self.ops.poll(self, &mut table);
+            table
+        });
+        let old = std::mem::replace(&mut *self.fasync.lock(), table);
+        drop(old);
     }
 
     /// Whether it may be read. Not with O_PATH.

@@ -130,6 +130,9 @@ impl CurrentTask {
             (sched.policy, sched.priority, sched.reset_on_fork) = (0, 0, false);
             sched.nice = sched.nice.max(0);
         }
+        if !is_thread {
+            group.watch_cpu_limit();
+        }
         let task = Task::new(
             kernel.clone(),
             group.clone(),
@@ -352,6 +355,7 @@ impl Kernel {
                     policy: 0,
                     priority: 0,
                     nice: 0,
+                    ioprio: 0,
                     reset_on_fork: false,
                     affinity: full_affinity(self.cpus),
                 },

@@ -20,6 +20,7 @@ mod pid_namespace;
 mod pidfd;
 mod run_loop;
 mod shmem;
+mod sigio;
 pub mod signal;
 mod syscall;
 mod task;

@@ -41,6 +41,8 @@ pub struct SchedAttr {
     pub priority: i32,
     /// Nice value.
     pub nice: i32,
+    /// ioprio_set(2): class and level.
+    pub ioprio: u16,
     /// SCHED_RESET_ON_FORK.
     pub reset_on_fork: bool,
     /// CPUs it may run on, as a bit mask in words of 64.
@@ -246,6 +248,11 @@ impl Task {
     /// Blocked signals.
     pub fn blocked(&self) -> SigSet {
         SigSet(self.blocked.load(Ordering::Relaxed))
+    }
+
+    /// Signals that sigtimedwait(2) waits for. Linux: `real_blocked`.
+    pub(crate) fn awaited(&self) -> SigSet {
+        SigSet(self.awaited.load(Ordering::Relaxed))
     }
 
     /// Signals pending for this thread alone.

@@ -27,7 +27,7 @@ pub(crate) fn fcntl(task: &mut CurrentTask, fd: Fd, cmd: u32, arg: u64) -> Sysca
         F_GETFD => Ok(u64::from(files.cloexec(fd.0)?)),
         F_SETFD => done(files.set_cloexec(fd.0, arg & FD_CLOEXEC != 0)),
         F_GETFL => Ok(u64::from(file.flags().bits())),
-        F_SETFL => done(setfl(task, &file, OpenFlags::from_bits_retain(low_half(arg)))),
+        F_SETFL => done(change_flags(task, fd, &file, OpenFlags::from_bits_retain(low_half(arg)))),
         F_GETLK => getlk(task, &file, posix_owner(task), Addr(arg)),
         F_OFD_GETLK => getlk(task, &file, LockOwner::OpenFile, Addr(arg)),
         F_SETLK | F_SETLKW => setlk(task, fd, &file, Addr(arg), cmd == F_SETLKW),
@@ -50,6 +50,22 @@ pub(crate) fn fcntl(task: &mut CurrentTask, fd: Fd, cmd: u32, arg: u64) -> Sysca
 pub(crate) fn flock(task: &mut CurrentTask, fd: Fd, cmd: u32) -> SyscallResult {
     let file = get_file(task, fd)?;
     done(do_flock(task, &file, cmd))
+}
+
+/// Changes status flags, and whether the owner gets signals. Linux: `setfl`.
+pub(super) fn change_flags(
+    task: &CurrentTask,
+    fd: Fd,
+    file: &Arc<File>,
+    flags: OpenFlags,
+) -> Result<(), Errno> {
+    let was = file.flags().contains(OpenFlags::ASYNC);
+    setfl(task, file, flags)?;
+    let is = flags.contains(OpenFlags::ASYNC);
+    if was != is {
+        task.kernel().set_fasync(file, fd.0, is);
+    }
+    Ok(())
 }
 
 /// The part of an argument that the commands taking an `int` look at.

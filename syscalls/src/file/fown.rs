@@ -1,4 +1,4 @@
-//! The owner of a file's signals. Linux: fs/fcntl.c, `struct fown_struct`. It is kept and told; no file sends signals.
+//! The owner of a file's signals. Linux: fs/fcntl.c, `struct fown_struct`.
 
 use super::fcntl::low_half;
 use super::user::done;

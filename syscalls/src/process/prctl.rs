@@ -27,6 +27,8 @@ mod op {
     pub(super) const SET_SECUREBITS: i32 = 28;
     pub(super) const SET_TIMERSLACK: i32 = 29;
     pub(super) const GET_TIMERSLACK: i32 = 30;
+    pub(super) const MCE_KILL: i32 = 33;
+    pub(super) const MCE_KILL_GET: i32 = 34;
     pub(super) const SET_CHILD_SUBREAPER: i32 = 36;
     pub(super) const GET_CHILD_SUBREAPER: i32 = 37;
     pub(super) const SET_NO_NEW_PRIVS: i32 = 38;
@@ -139,8 +141,18 @@ pub(crate) fn prctl(
             task.user()?.write_obj(a2, &task.clear_child_tid.load(Ordering::Relaxed))?;
             Ok(0)
         }
-        op::SET_THP_DISABLE if rest_zero => Ok(0),
-        op::GET_THP_DISABLE if a2 == 0 && rest_zero => Ok(0),
+        op::SET_THP_DISABLE if rest_zero => {
+            task.user()?.update_info(|info| info.thp_disable = a2 != 0);
+            Ok(0)
+        }
+        op::GET_THP_DISABLE if a2 == 0 && rest_zero => Ok(task.user()?.info().thp_disable.into()),
+        op::MCE_KILL if a4 == 0 && a5 == 0 => match (a2, a3) {
+            // Clear, or set to one of the three policies.
+            (0, 0) | (1, 0..=2) => Ok(0),
+            _ => Err(EINVAL.into()),
+        },
+        // PR_MCE_KILL_DEFAULT.
+        op::MCE_KILL_GET if a2 == 0 && rest_zero => Ok(2),
         op::CAP_AMBIENT => cap_ambient(task, a2, a3, a4, a5),
         // Among them PR_SET_VMA and PR_SET_PTRACER, which exist only where Linux is built with them.
         _ => Err(EINVAL.into()),

@@ -74,7 +74,7 @@ table! {
     61, wait4(pid: i32, status: Addr, options: Bits, rusage: Addr), Full;
     62, kill(pid: i32, sig: Sig), Full;
     63, uname(buf: Addr), Full;
-    72, fcntl(fd: Fd, cmd: u32, arg: u64), Partial("no leases, no dnotify, no signal-driven I/O");
+    72, fcntl(fd: Fd, cmd: u32, arg: u64), Partial("no leases, no dnotify; lifetime hints are forgotten");
     73, flock(fd: Fd, cmd: u32), Full;
     74, fsync(fd: Fd), Full;
     75, fdatasync(fd: Fd), Full;
@@ -136,6 +136,7 @@ table! {
     131, sigaltstack(new: Addr, old: Addr), Full;
     132, utime(path: PathAddr, times: Addr), Full;
     133, mknod(path: PathAddr, mode: Mode, dev: u32), Full;
+    134, uselib(path: PathAddr), Missing(ENOSYS, "obsolete");
     135, personality(persona: u32), Partial("other personalities than Linux's own are stored only");
     136, ustat(dev: u32, ubuf: Addr), Missing(ENOSYS, "superseded by statfs");
     137, statfs(path: PathAddr, buf: Addr), Full;
@@ -176,6 +177,7 @@ table! {
     172, iopl(level: u32), Missing(EPERM, "no I/O ports");
     173, ioperm(from: u64, num: u64, on: i32), Missing(EPERM, "no I/O ports");
     179, quotactl(cmd: Bits, special: PathAddr, id: i32, addr: Addr), Missing(ENOSYS, "no disk quotas");
+    180, nfsservctl(), Missing(ENOSYS, "not there in Linux either");
     186, gettid(), Full;
     187, readahead(fd: Fd, offset: i64, count: usize), Full;
     188, setxattr(path: PathAddr, name: Addr, value: BufIn, size: usize, flags: Bits), Full;
@@ -200,6 +202,7 @@ table! {
     208, io_getevents(ctx: Addr, min_nr: i64, nr: i64, events: Addr, timeout: TimespecAddr), Missing(ENOSYS, "no asynchronous I/O");
     209, io_submit(ctx: Addr, nr: i64, iocbs: Addr), Missing(ENOSYS, "no asynchronous I/O");
     210, io_cancel(ctx: Addr, iocb: Addr, result: Addr), Missing(ENOSYS, "no asynchronous I/O");
+    212, lookup_dcookie(cookie: u64, buf: BufOut, len: usize), Missing(ENOSYS, "obsolete");
     213, epoll_create(size: i32), Full;
     217, getdents64(fd: Fd, dirent: BufOut, count: u32), Full;
     218, set_tid_address(tidptr: Addr), Full;
@@ -223,6 +226,8 @@ table! {
     238, set_mempolicy(mode: i32, mask: Addr, max: u64), Missing(ENOSYS, "one memory node");
     239, get_mempolicy(mode: Addr, mask: Addr, max: u64, addr: Addr, flags: Bits), Missing(ENOSYS, "one memory node");
     247, waitid(which: u32, id: i32, info: Addr, options: Bits, rusage: Addr), Full;
+    251, ioprio_set(which: i32, who: i32, ioprio: i32), Partial("kept and reported; the host schedules");
+    252, ioprio_get(which: i32, who: i32), Full;
     253, inotify_init(), Full;
     254, inotify_add_watch(fd: Fd, path: PathAddr, mask: Bits), Full;
     255, inotify_rm_watch(fd: Fd, wd: i32), Full;
@@ -322,4 +327,11 @@ table! {
     452, fchmodat2(dfd: DirFd, path: PathAddr, mode: Mode, flags: Bits), Full;
     457, statmount(req: Addr, buf: Addr, size: usize, flags: Bits), Missing(ENOSYS, "newer than the kernel shown");
     458, listmount(req: Addr, ids: Addr, count: usize, flags: Bits), Missing(ENOSYS, "newer than the kernel shown");
+    463, setxattrat(dfd: DirFd, path: PathAddr, flags: Bits, name: Addr, args: Addr, size: usize), Missing(ENOSYS, "newer than the kernel shown");
+    464, getxattrat(dfd: DirFd, path: PathAddr, flags: Bits, name: Addr, args: Addr, size: usize), Missing(ENOSYS, "newer than the kernel shown");
+    465, listxattrat(dfd: DirFd, path: PathAddr, flags: Bits, list: BufOut, size: usize), Missing(ENOSYS, "newer than the kernel shown");
+    466, removexattrat(dfd: DirFd, path: PathAddr, flags: Bits, name: Addr), Missing(ENOSYS, "newer than the kernel shown");
+    467, open_tree_attr(dfd: DirFd, path: PathAddr, flags: Bits, attr: Addr, size: usize), Missing(ENOSYS, "newer than the kernel shown");
+    468, file_getattr(dfd: DirFd, path: PathAddr, attr: Addr, size: usize, flags: Bits), Missing(ENOSYS, "newer than the kernel shown");
+    469, file_setattr(dfd: DirFd, path: PathAddr, attr: Addr, size: usize, flags: Bits), Missing(ENOSYS, "newer than the kernel shown");
 }

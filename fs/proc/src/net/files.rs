@@ -35,6 +35,11 @@ fn udp(_net: &NetNamespace, out: &mut Vec<u8>) {
     put(out, format_args!(" {UDP:<0$}\n", UDP_WIDTH - 1));
 }
 
+/// The others' titles lack the first blank.
+fn icmp(_net: &NetNamespace, out: &mut Vec<u8>) {
+    put(out, format_args!("{UDP:<UDP_WIDTH$}\n"));
+}
+
 /// One protocol of `snmp`: its name, the names of its counters, and their values, zero where none is given.
 fn snmp_pair(out: &mut Vec<u8>, name: &str, counters: &str, first: &[i64]) {
     let values = counters.split(' ').enumerate().map(|(at, _)| first.get(at).copied().unwrap_or(0));
@@ -134,7 +139,7 @@ pub(super) static FILES: &[NetEntry] = &[
     entry("dev", dev::dev),
     entry("dev_mcast", |_, _| ()),
     entry("fib_trie", |_, _| ()),
-    entry("icmp", udp),
+    entry("icmp", icmp),
     entry("if_inet6", dev::if_inet6),
     entry("igmp", |_, out| titled(out, "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter")),
     entry("igmp6", |_, _| ()),
@@ -145,7 +150,7 @@ pub(super) static FILES: &[NetEntry] = &[
     entry("protocols", |_, out| titled(out, PROTOCOLS)),
     entry("psched", |_, out| titled(out, "000003e8 00000040 000f4240 3b9aca00")),
     entry("ptype", |_, out| titled(out, "Type Device      Function")),
-    entry("raw", udp),
+    entry("raw", |_, out| titled(out, UDP)),
     entry("raw6", |_, out| titled(out, UDP6)),
     entry("route", dev::route),
     entry("snmp", snmp),

@@ -94,15 +94,14 @@ fn read_range(
 fn read_cmdline(mm: &MemoryManager, pos: u64, dst: &mut IoDst<'_>) -> Result<usize, Errno> {
     let info = mm.info();
     let (arg_start, arg_end) = info.args;
-    let (mut env_start, mut env_end) = info.env;
+    let (env_start, env_end) = info.env;
     if env_end == 0 || arg_start >= arg_end {
         return Ok(0);
     }
-    if env_start != arg_end || env_end < env_start {
-        (env_start, env_end) = (arg_end, arg_end);
-    }
-    let _ = env_start;
-    if pos >= env_end - arg_start {
+    // A title may run over the end of the arguments only where the environment follows them.
+    let follows = env_start == arg_end && env_end >= env_start;
+    let end = if follows { env_end } else { arg_end };
+    if pos >= end - arg_start {
         return Ok(0);
     }
     let mut last = [0];

@@ -73,18 +73,15 @@ static TGID_BASE: &[PidEntry] = &[
 ];
 
 /// What a process has and a thread has not.
-const TGID_ONLY: [&str; 5] = ["task", "map_files", "timens_offsets", "mountstats", "timers"];
+const TGID_ONLY: [&str; 7] =
+    ["task", "map_files", "timens_offsets", "mountstats", "coredump_filter", "timers", "timerslack_ns"];
 
 /// What a thread has and a process has not.
 static TID_ONLY: &[PidEntry] = &[entry("children", 0o444, What::Public(identity::children))];
 
-/// Entries that differ for a thread.
-const TID_SKIP_TOO: [&str; 1] = ["timerslack_ns"];
-
 fn entries(whole: bool) -> impl Iterator<Item = &'static PidEntry> {
-    let of_thread =
-        move |e: &&PidEntry| whole || !(TGID_ONLY.contains(&e.name) || TID_SKIP_TOO.contains(&e.name));
-    TGID_BASE.iter().filter(of_thread).chain(if whole { &[] } else { TID_ONLY })
+    let has = move |e: &&PidEntry| whole || !TGID_ONLY.contains(&e.name);
+    TGID_BASE.iter().filter(has).chain(if whole { &[] } else { TID_ONLY })
 }
 
 /// The directory of a process or a thread.

@@ -3,8 +3,8 @@
 use crate::pid::{ProcTask, Subject};
 use crate::procfs::Caller;
 use fs_kernfs::{Node, NodeAttr, NodeOps, SeqNode};
-use fs_vfs::{File, FileType, TaskContext};
-use sentry_auth::UserNamespace;
+use fs_vfs::{Access, Attr, File, FileType, TaskContext, generic_permission};
+use sentry_auth::{Cred, UserNamespace};
 use sentry_kernel::PidNamespace;
 use sentry_mm::IoSrc;
 use sentry_uapi::Errno;
@@ -90,7 +90,7 @@ impl PidEntry {
     pub(crate) fn node(&self, at: &ProcTask) -> Node {
         match self.what {
             What::Dir(make) | What::Link(make) | What::File(make) => make(at),
-            what => Node::seq(PidText { at: at.clone(), perm: self.perm, what }),
+            what => Node::seq(PidText { at: at.clone(), name: self.name, perm: self.perm, what }),
         }
     }
 }
@@ -98,6 +98,7 @@ impl PidEntry {
 /// A file of text.
 struct PidText {
     at: ProcTask,
+    name: &'static str,
     perm: u32,
     what: What,
 }
@@ -119,6 +120,16 @@ impl NodeOps for PidText {
 
     fn alive(&self) -> bool {
         self.at.exists()
+    }
+
+    /// The threads of a process may always name each other, however little may be known of it. Linux:
+    /// `proc_tid_comm_permission`.
+    fn permission(&self, attr: &Attr, file_type: FileType, cred: &Cred, access: Access) -> Result<(), Errno> {
+        let of_thread = !self.at.whole && self.name == "comm" && !access.contains(Access::EXEC);
+        if of_thread && self.at.task().is_ok_and(|t| Caller::Cred(cred).is_of_process(&t)) {
+            return Ok(());
+        }
+        generic_permission(attr, file_type, cred, access)
     }
 }
 
@@ -169,6 +180,9 @@ pub(crate) fn parse_int(bytes: &[u8]) -> Result<i64, Errno> {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(EINVAL);
+    }
     let value = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
         i64::from_str_radix(hex, 16)
     } else if digits.len() > 1 && digits.starts_with('0') {
@@ -176,7 +190,7 @@ pub(crate) fn parse_int(bytes: &[u8]) -> Result<i64, Errno> {
     } else {
         digits.parse()
     };
-    let value = value.ok().filter(|v| *v >= 0).ok_or(EINVAL)?;
+    let value = value.map_err(|_| EINVAL)?;
     Ok(if negative { -value } else { value })
 }
 

@@ -29,8 +29,7 @@ pub(crate) fn show(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
     show_caps(&who.cred(), out);
     show_security(who, out);
     show_placement(who, out);
-    let switches = if view.at.whole { who.task().map(|t| t.usage().nvcsw) } else { None };
-    let switches = switches.or_else(|| who.task().map(|t| t.usage().nvcsw)).unwrap_or(0);
+    let switches = who.task().map_or(0, |t| t.usage().nvcsw);
     put(out, format_args!("voluntary_ctxt_switches:\t{switches}\nnonvoluntary_ctxt_switches:\t0\n"));
     Ok(())
 }
@@ -61,12 +60,11 @@ fn show_state(view: &View<'_>, relations: &Relations, out: &mut Vec<u8>) {
     put(
         out,
         format_args!(
-            "State:\t{}\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t{}\n",
+            "State:\t{}\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t0\n",
             state_name(who.state()),
             who.group.pid.nr_in(ns),
             who.pid.nr_in(ns),
             relations.ppid,
-            0,
         ),
     );
     show_ids(&cred, user_ns, out);

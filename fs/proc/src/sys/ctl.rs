@@ -12,6 +12,7 @@ use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, EINVAL, EPERM, ESRCH};
 use std::any::Any;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -265,9 +266,8 @@ impl Value for Fixed {
 }
 
 /// What this kernel is built with: text, shown with a newline.
-#[allow(clippy::needless_pass_by_value, reason = "numbers and text alike, as the tables have them")]
-pub(super) fn fixed(text: impl ToString) -> Node {
-    ctl(0o444, Fixed(text.to_string().into_bytes()))
+pub(super) fn fixed(text: impl Display) -> Node {
+    ctl(0o444, Fixed(format!("{text}").into_bytes()))
 }
 
 /// A string that is kept.

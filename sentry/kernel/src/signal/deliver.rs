@@ -190,7 +190,7 @@ impl CurrentTask {
                     break;
                 }
             }
-            self.task().parker.park(None);
+            self.park(None);
         }
         self.task().set_run_state(RunState::Running);
     }

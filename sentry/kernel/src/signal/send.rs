@@ -68,10 +68,8 @@ impl ThreadGroup {
             return (false, Ok(()));
         }
         let continued = self.prepare_signal(signal, threads, signo);
-        let target_blocked = only.map_or_else(
-            || threads.iter().all(|t| t.blocked().contains(signo)),
-            |t| t.blocked().contains(signo),
-        );
+        let holds = |t: &Arc<Task>| t.blocked().contains(signo) || t.awaited().contains(signo);
+        let target_blocked = only.map_or_else(|| threads.iter().all(holds), holds);
         if self.ignores(signo, target_blocked, source) {
             return (continued, Ok(()));
         }
@@ -144,11 +142,11 @@ impl ThreadGroup {
         signo: i32,
         only: Option<&Arc<Task>>,
     ) {
+        let stopped = matches!(signal.stop, StopState::Stopped { .. });
+        // A stopped thread takes nothing but SIGKILL; the rest waits until it goes on.
         let wants = |t: &Arc<Task>| {
             !t.is_exiting()
-                && (signo == SIGKILL
-                    || !t.blocked().contains(signo)
-                    || SigSet(t.awaited.load(Ordering::Relaxed)).contains(signo))
+                && (signo == SIGKILL || (!stopped && (!t.blocked().contains(signo) || t.awaited().contains(signo))))
         };
         let target = match only {
             Some(t) => wants(t).then_some(t),
@@ -160,7 +158,7 @@ impl ThreadGroup {
         };
         let Some(target) = target else { return };
         let handler = self.sighand().get(signo).handler;
-        let blocked = target.blocked().contains(signo);
+        let blocked = target.blocked().contains(signo) || target.awaited().contains(signo);
         let fatal = signo == SIGKILL
             || (handler == SIG_DFL && !blocked && default_action(signo) == DefaultAction::Terminate);
         if fatal

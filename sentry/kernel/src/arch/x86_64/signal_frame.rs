@@ -138,7 +138,8 @@ impl CurrentTask {
         // DF, RF and TF off. Linux: `handle_signal`.
         r.eflags &= !0x0001_0500;
         *r = r.sanitised();
-        Ok(())
+        // A handler starts with the state of a fresh program. Linux: `fpu__clear_user_states`.
+        self.ctx.reset_fp_state().map_err(|_| EFAULT)
     }
 
     fn altstack_in_use(&self) -> bool {

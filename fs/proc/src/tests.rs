@@ -1,1 +1,0 @@
-//! Files of a kernel with one process.
