@@ -169,7 +169,9 @@ impl Task {
     }
 
     pub(crate) fn set_pid(&self, pid: Arc<Pid>) {
-        *self.pid.write() = pid;
+        // The old one goes after the lock: it tells its namespaces.
+        let old = std::mem::replace(&mut *self.pid.write(), pid);
+        drop(old);
     }
 
     /// Global number of the thread.
@@ -191,7 +193,8 @@ impl Task {
     /// Replaces its credentials. Linux: `commit_creds`.
     pub(crate) fn set_cred(&self, cred: Arc<Cred>) {
         *self.group.last_uid.lock() = cred.uid;
-        *self.cred.write() = cred;
+        let old = std::mem::replace(&mut *self.cred.write(), cred);
+        drop(old);
     }
 
     /// Its address space.
@@ -222,7 +225,8 @@ impl Task {
 
     /// Replaces its namespaces. Linux: `switch_task_namespaces`.
     pub fn set_ns(&self, ns: Arc<NsProxy>) {
-        self.resources.lock().ns = ns;
+        let old = std::mem::replace(&mut self.resources.lock().ns, ns);
+        drop(old);
     }
 
     /// Its name, without the padding.
@@ -301,14 +305,21 @@ impl Task {
 
     /// Gives it root, working directory and umask of its own. Linux: `unshare_fs`.
     pub fn unshare_fs(&self) {
-        let mut r = self.resources.lock();
-        r.fs = r.fs.copy();
+        let old = {
+            let mut r = self.resources.lock();
+            let copy = r.fs.copy();
+            std::mem::replace(&mut r.fs, copy)
+        };
+        drop(old);
     }
 
     /// Gives it a descriptor table of its own. Linux: `unshare_files`.
     pub fn unshare_files(&self) {
         let files = self.resources.lock().files.clone();
-        if let Some(files) = files {
+        // Two references are the task's own and the one just taken: nobody shares it then.
+        if let Some(files) = files
+            && Arc::strong_count(&files) > 2
+        {
             let copy = files.copy();
             self.resources.lock().files = Some(copy);
         }
