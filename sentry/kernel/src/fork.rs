@@ -339,8 +339,9 @@ impl Kernel {
         group.oom_score_adj.store(init.oom_score_adj, Ordering::Relaxed);
         let first = ns.pid_for_children.child_reaper.load(Ordering::Relaxed) == 0;
         if first {
+            // It reaps orphans, but is not immune to signals as the first process of a namespace made later is: whoever
+            // started the sandbox means the program, and the program expects to die as it would outside.
             ns.pid_for_children.child_reaper.store(pid.global(), Ordering::Relaxed);
-            group.unkillable.store(true, Ordering::Relaxed);
         }
         let task = Task::new(
             self.clone(),
