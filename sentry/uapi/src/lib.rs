@@ -21,8 +21,10 @@ pub mod signalfd;
 pub mod splice;
 pub mod stat;
 pub mod sysno;
+pub mod termios;
 pub mod time;
 pub mod timerfd;
+pub mod tty_ioctl;
 
 pub use errno::Errno;
 pub mod dirent;
