@@ -22,7 +22,7 @@ use sentry_uapi::errno::EIO;
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::stat::{S_IFCHR, makedev};
 use sentry_uapi::termios::Termios2;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Notes the signals that a terminal sends.
 #[derive(Default)]
@@ -30,11 +30,11 @@ struct Recorder(Mutex<Vec<(u32, i32)>>);
 
 impl Jobs for Recorder {
     fn kill_pgrp(&self, pgrp: &Pid, signo: i32) {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).push((pgrp.global(), signo));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((pgrp.global(), signo));
     }
 
     fn session_lost_tty(&self, session: &Pid, _tty: &Pty) {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).push((session.global(), 0));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((session.global(), 0));
     }
 }
 
@@ -89,7 +89,7 @@ impl Fixture {
     }
 
     fn signals(&self) -> Vec<(u32, i32)> {
-        std::mem::take(&mut *self.jobs.0.lock().unwrap_or_else(|e| e.into_inner()))
+        std::mem::take(&mut *self.jobs.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn read(&self, file: &File, max: usize) -> Result<Vec<u8>, Errno> {
