@@ -31,6 +31,10 @@ pub mod tcp;
 pub mod time;
 pub mod timerfd;
 pub mod un;
+pub mod termios;
+pub mod time;
+pub mod timerfd;
+pub mod tty_ioctl;
 
 pub use errno::Errno;
 pub mod dirent;
