@@ -2,9 +2,7 @@
 //! shared with the caller of the runtime, so its flags stay as they are: before each transfer the host is asked whether
 //! it would block.
 
-use fs_vfs::{
-    Attr, File, FileOps, FileType, Inode, InodeOps, PollTable, Pseudo, TaskContext, Vfs, Written,
-};
+use fs_vfs::{Attr, File, FileOps, FileType, Inode, InodeOps, PollTable, Pseudo, TaskContext, Vfs, Written};
 use platform_host::fs::stat;
 use platform_host::io;
 use platform_host::poller::{HostPoller, poll_now, readable_bytes};

@@ -61,11 +61,7 @@ impl Files {
         let mut binds = Vec::new();
         for (tree, mount) in trees.binds.into_iter().zip(&spec.mounts) {
             binds.push(match tree {
-                Some(HostTree::Directory(fd)) => {
-                    let writable = !mount.options.readonly();
-                    Some(hostfs(kernel, fd, writable, &mount.destination.to_string_lossy())?)
-                }
-                Some(HostTree::File(fd)) => {
+                Some(HostTree::Directory(fd) | HostTree::File(fd)) => {
                     let writable = !mount.options.readonly();
                     Some(hostfs(kernel, fd, writable, &mount.destination.to_string_lossy())?)
                 }

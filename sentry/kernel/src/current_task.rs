@@ -13,10 +13,10 @@ use sentry_uapi::resource::{RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK
 use sentry_uapi::sigaction::SigAltStack;
 use sentry_uapi::signal::{SigInfo, SigSet};
 use std::any::Any;
+use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// What restart_syscall(2) goes on with.

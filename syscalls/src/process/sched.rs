@@ -430,7 +430,9 @@ pub(crate) fn ioprio_set(task: &mut CurrentTask, which: i32, who: i32, ioprio: i
     let (class, level) = (value >> IOPRIO_CLASS_SHIFT, value & ((1 << IOPRIO_CLASS_SHIFT) - 1));
     let cred = task.task().cred();
     match class {
-        CLASS_RT if !cred.capable(CapSet::SYS_ADMIN) && !cred.capable(CapSet::SYS_NICE) => return Err(EPERM.into()),
+        CLASS_RT if !cred.capable(CapSet::SYS_ADMIN) && !cred.capable(CapSet::SYS_NICE) => {
+            return Err(EPERM.into());
+        }
         CLASS_RT | CLASS_BE if level < 8 => {}
         CLASS_IDLE => {}
         CLASS_NONE if level == 0 => {}

@@ -146,7 +146,8 @@ impl ThreadGroup {
         // A stopped thread takes nothing but SIGKILL; the rest waits until it goes on.
         let wants = |t: &Arc<Task>| {
             !t.is_exiting()
-                && (signo == SIGKILL || (!stopped && (!t.blocked().contains(signo) || t.awaited().contains(signo))))
+                && (signo == SIGKILL
+                    || (!stopped && (!t.blocked().contains(signo) || t.awaited().contains(signo))))
         };
         let target = match only {
             Some(t) => wants(t).then_some(t),

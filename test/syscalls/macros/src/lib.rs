@@ -1,4 +1,5 @@
 //! The two macros of the conformance suite: `#[case]` registers a case, `sys!` makes one raw system call.
+#![forbid(unsafe_code)]
 
 use proc_macro::TokenStream;
 use proc_macro2::{Span, TokenStream as Tokens};
