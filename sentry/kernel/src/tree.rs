@@ -89,7 +89,12 @@ impl Tree {
             .push(id);
         self.sessions
             .entry(sess)
-            .or_insert_with(|| Session { pid: session.clone(), members: Vec::new(), tty: None, tty_old_pgrp: None })
+            .or_insert_with(|| Session {
+                pid: session.clone(),
+                members: Vec::new(),
+                tty: None,
+                tty_old_pgrp: None,
+            })
             .members
             .push(id);
         if let Some(p) = self.processes.get_mut(&id) {

@@ -28,13 +28,11 @@ pub mod splice;
 pub mod stat;
 pub mod sysno;
 pub mod tcp;
-pub mod time;
-pub mod timerfd;
-pub mod un;
 pub mod termios;
 pub mod time;
 pub mod timerfd;
 pub mod tty_ioctl;
+pub mod un;
 
 pub use errno::Errno;
 pub mod dirent;
