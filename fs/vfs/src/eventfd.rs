@@ -30,7 +30,7 @@ impl EventFd {
         };
         let before =
             self.count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, after).map_err(|_| EAGAIN)?;
-        self.queue.wake_all(POLLOUT);
+        self.queue.wake(POLLOUT);
         Ok(if self.semaphore { 1 } else { before })
     }
 
@@ -38,7 +38,7 @@ impl EventFd {
     fn add(&self, n: u64) -> Result<(), Errno> {
         let after = |old: u64| old.checked_add(n).filter(|new| *new != u64::MAX);
         self.count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, after).map_err(|_| EAGAIN)?;
-        self.queue.wake_all(POLLIN);
+        self.queue.wake(POLLIN);
         Ok(())
     }
 }

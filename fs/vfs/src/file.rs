@@ -57,6 +57,18 @@ pub trait FileOps: Any + Send + Sync {
         Err(EINVAL)
     }
 
+    /// A read that may wait: repeats [`File::read_once`] until there is something. A terminal also counts bytes and time
+    /// (VMIN and VTIME of termios(3)).
+    fn read_blocking(
+        &self,
+        file: &File,
+        ctx: &dyn TaskContext,
+        dst: &mut IoDst<'_>,
+        pos: u64,
+    ) -> Result<usize, Errno> {
+        block_on_file(ctx, file, POLLIN | POLLRDNORM, None, || file.read_once(ctx, dst, pos))
+    }
+
     /// Writes at `pos` (ignored by streams). `EAGAIN`: no room yet. Fewer bytes than offered means: the rest would wait
     /// or failed. For a regular file with O_APPEND the filesystem itself writes at its end, and returns the position
     /// after the write along with the count.
@@ -341,10 +353,14 @@ impl File {
         if self.flags().contains(OpenFlags::NONBLOCK) || io.contains(IoFlags::NOWAIT) {
             return self.read_once(ctx, dst, pos);
         }
-        block_on_file(ctx, self, POLLIN | POLLRDNORM, None, || self.read_once(ctx, dst, pos))
+        self.ops.read_blocking(self, ctx, dst, pos)
     }
 
-    fn read_once(&self, ctx: &dyn TaskContext, dst: &mut IoDst<'_>, pos: u64) -> Result<usize, Errno> {
+    /// A read that does not wait, whatever the file's flags.
+    ///
+    /// # Errors
+    /// `EBADF`, `EISDIR`; those of [`FileOps::read`].
+    pub fn read_once(&self, ctx: &dyn TaskContext, dst: &mut IoDst<'_>, pos: u64) -> Result<usize, Errno> {
         if !self.readable() {
             return Err(EBADF);
         }

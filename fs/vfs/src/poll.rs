@@ -29,13 +29,7 @@ enum Kind {
 impl PollTable {
     /// A table that registers nothing: for a look at the present state.
     pub fn query() -> PollTable {
-        PollTable {
-            waker: None,
-            key: u32::MAX,
-            kind: Kind::Shared,
-            registrations: SmallVec::new(),
-            io: None,
-        }
+        PollTable { waker: None, key: u32::MAX, kind: Kind::Shared, registrations: SmallVec::new(), io: None }
     }
 
     /// A table whose waker is called for `events` (POLLERR and POLLHUP included).
@@ -75,7 +69,8 @@ impl PollTable {
         let Some(waker) = &self.waker else { return };
         let once = Arc::new(WakeOnce::new(waker.clone()));
         let registration = queue.register_exclusive(self.key, once.clone());
-        self.io = Some(IoWait { registration: Some(registration), once, queue: queue.clone(), key: self.key });
+        self.io =
+            Some(IoWait { registration: Some(registration), once, queue: queue.clone(), key: self.key });
     }
 
     /// The events of the files to come. Linux: `_key`.

@@ -186,7 +186,7 @@ impl TimerFd {
         state.canceled = true;
         state.ticks = state.ticks.saturating_add(1);
         drop(state);
-        self.queue.wake_all(POLLIN);
+        self.queue.wake(POLLIN);
     }
 }
 
@@ -213,7 +213,7 @@ impl Expire for TimerFd {
         state.expired = true;
         state.ticks = state.ticks.saturating_add(1);
         drop(state);
-        self.queue.wake_all(POLLIN);
+        self.queue.wake(POLLIN);
     }
 }
 
@@ -279,7 +279,7 @@ impl FileOps for TimerFile {
         }
         state.ticks = ticks;
         drop(state);
-        self.0.queue.wake_all(POLLIN);
+        self.0.queue.wake(POLLIN);
         Ok(0)
     }
 

@@ -78,11 +78,13 @@ impl Files {
             self.mount_one(ctx, mount, bind.as_ref()).with_context(at)?;
         }
         for (path, target) in &spec.symlinks {
+            make_parent(ctx, path)?;
             let made =
                 do_symlinkat(ctx, target.as_os_str().as_bytes(), &At::Cwd, path.as_os_str().as_bytes());
             ignore_existing(made).map_err(|e| anyhow!("{}: {}", path.display(), e.message()))?;
         }
         for device in &spec.devices {
+            make_parent(ctx, &device.path)?;
             use crate::container::DeviceKind;
             let kind = match device.kind {
                 DeviceKind::Character => S_IFCHR,
@@ -155,6 +157,11 @@ fn make_directories(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
         make_directories(ctx, parent)?;
     }
     sys(|| path.display().to_string(), ignore_existing(do_mkdirat(ctx, &At::Cwd, bytes, 0o755)))
+}
+
+/// Makes the directory a path is in, where it is missing.
+fn make_parent(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
+    path.parent().map_or(Ok(()), |parent| make_directories(ctx, parent))
 }
 
 /// Hides a path: a directory by an empty read-only tmpfs, anything else by /dev/null.

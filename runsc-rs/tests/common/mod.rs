@@ -60,11 +60,10 @@ impl Drop for TempDir {
 /// A bundle whose container runs `args`.
 pub fn bundle(args: &[&str]) -> TempDir {
     let dir = TempDir::new();
-    fs::create_dir(dir.path().join("rootfs")).expect("rootfs");
     let config = serde_json::json!({
         "ociVersion": "1.0.2",
         "process": {"user": {"uid": 0, "gid": 0}, "args": args, "cwd": "/"},
-        "root": {"path": "rootfs"},
+        "root": {"path": "/", "readonly": true},
     });
     fs::write(dir.path().join("config.json"), config.to_string()).expect("config.json");
     dir

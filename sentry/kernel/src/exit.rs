@@ -2,7 +2,7 @@
 
 use crate::futex::exit_robust_list;
 use crate::signal::SigSource;
-use crate::tree::Zombie;
+use crate::tree::{Session, Zombie};
 use crate::{CurrentTask, DeadLeader, Kernel, RunState, Task, ThreadGroup};
 use sentry_uapi::sigaction::{SIG_IGN, SaFlags};
 use sentry_uapi::signal::{
@@ -10,6 +10,26 @@ use sentry_uapi::signal::{
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// A process group that is told of a hang-up.
+struct HangUp {
+    pgrp: u32,
+    /// By SIGCONT too, since it may have stopped.
+    goes_on: bool,
+}
+
+/// The leader of a session has ended: its terminal belongs to nobody. Linux: `disassociate_ctty` with `on_exit`.
+fn disassociate_ctty(session: &mut Session) -> Option<HangUp> {
+    let old = session.tty_old_pgrp.take();
+    match session.tty.take() {
+        Some(tty) => {
+            let pgrp = tty.foreground();
+            tty.session_gone();
+            (pgrp != 0).then_some(HangUp { pgrp, goes_on: false })
+        }
+        None => old.map(|pgrp| HangUp { pgrp: pgrp.global(), goes_on: true }),
+    }
+}
 
 /// Clock ticks in a second, as programs see them.
 const USER_HZ: u64 = 100;
@@ -119,9 +139,11 @@ impl Kernel {
         for (group, signo) in to_kill {
             let _ = group.send_signal(SigInfo::new(signo, SI_KERNEL), SigSource::Outside);
         }
-        for pgrp in hang_up {
+        for HangUp { pgrp, goes_on } in hang_up {
             let _ = self.kill_pgrp(pgrp, SigInfo::new(SIGHUP, SI_KERNEL), SigSource::Outside);
-            let _ = self.kill_pgrp(pgrp, SigInfo::new(SIGCONT, SI_KERNEL), SigSource::Outside);
+            if goes_on {
+                let _ = self.kill_pgrp(pgrp, SigInfo::new(SIGCONT, SI_KERNEL), SigSource::Outside);
+            }
         }
         if let Some(signo) = notify {
             self.notify_parent_of_stop(&group, sentry_uapi::signal::CLD_STOPPED, signo);
@@ -170,7 +192,7 @@ impl Kernel {
         group: &Arc<ThreadGroup>,
         status: i32,
         to_kill: &mut Vec<(Arc<ThreadGroup>, i32)>,
-        hang_up: &mut Vec<u32>,
+        hang_up: &mut Vec<HangUp>,
         init_gone: &mut Option<i32>,
     ) {
         let id = group.id();
@@ -227,21 +249,16 @@ impl Kernel {
                 && tree.is_orphaned_pgrp(pg, None)
                 && tree.has_stopped_jobs(pg)
             {
-                hang_up.push(pg);
+                hang_up.push(HangUp { pgrp: pg, goes_on: true });
             }
         }
         if tree.is_orphaned_pgrp(pgrp, Some(id)) && tree.has_stopped_jobs(pgrp) {
-            hang_up.push(pgrp);
+            hang_up.push(HangUp { pgrp, goes_on: true });
         }
         if session == id
             && let Some(s) = tree.sessions.get_mut(&session)
-            && let Some(tty) = s.tty.take()
         {
-            let foreground = tty.foreground();
-            tty.session_gone();
-            if foreground != 0 {
-                hang_up.push(foreground);
-            }
+            hang_up.extend(disassociate_ctty(s));
         }
         if let Some(p) = tree.processes.get_mut(&id) {
             p.zombie = Some(Zombie { status });

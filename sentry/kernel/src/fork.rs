@@ -255,6 +255,7 @@ impl CurrentTask {
         let subreaper = self.group.has_child_subreaper.load(Ordering::Relaxed)
             || tree.processes.get(&own).is_some_and(|p| p.is_subreaper);
         task.group.has_child_subreaper.store(subreaper, Ordering::Relaxed);
+        let tty_disowned = tree.processes.get(&own).is_some_and(|p| p.tty_disowned);
         tree.processes.insert(
             id,
             Process {
@@ -269,6 +270,7 @@ impl CurrentTask {
                 zombie: None,
                 is_subreaper: false,
                 did_exec: false,
+                tty_disowned,
             },
         );
         if pid_ns.child_reaper.load(Ordering::Relaxed) == 0 {
@@ -339,8 +341,9 @@ impl Kernel {
         group.oom_score_adj.store(init.oom_score_adj, Ordering::Relaxed);
         let first = ns.pid_for_children.child_reaper.load(Ordering::Relaxed) == 0;
         if first {
+            // It reaps orphans, but is not immune to signals as the first process of a namespace made later is: whoever
+            // started the sandbox means the program, and the program expects to die as it would outside.
             ns.pid_for_children.child_reaper.store(pid.global(), Ordering::Relaxed);
-            group.unkillable.store(true, Ordering::Relaxed);
         }
         let task = Task::new(
             self.clone(),
@@ -380,6 +383,7 @@ impl Kernel {
                     zombie: None,
                     is_subreaper: false,
                     did_exec: false,
+                    tty_disowned: false,
                 },
             );
             tree.attach(pid.global(), &pid, &pid);

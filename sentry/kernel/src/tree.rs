@@ -31,6 +31,8 @@ pub struct Process {
     pub is_subreaper: bool,
     /// It has called execve(2): setpgid(2) of it is no longer the parent's business.
     pub did_exec: bool,
+    /// It has let go of its session's terminal by TIOCNOTTY, or a process it descends from has.
+    pub tty_disowned: bool,
 }
 
 /// What is left of a process.
@@ -58,6 +60,9 @@ pub struct Session {
     pub members: Vec<u32>,
     /// Its controlling terminal.
     pub tty: Option<Arc<dyn Tty>>,
+    /// The foreground process group of a terminal that has hung up: it hears of the leader's end. Linux:
+    /// `tty_old_pgrp`.
+    pub tty_old_pgrp: Option<Arc<Pid>>,
 }
 
 /// All processes.
@@ -84,7 +89,12 @@ impl Tree {
             .push(id);
         self.sessions
             .entry(sess)
-            .or_insert_with(|| Session { pid: session.clone(), members: Vec::new(), tty: None })
+            .or_insert_with(|| Session {
+                pid: session.clone(),
+                members: Vec::new(),
+                tty: None,
+                tty_old_pgrp: None,
+            })
             .members
             .push(id);
         if let Some(p) = self.processes.get_mut(&id) {
@@ -116,11 +126,11 @@ impl Tree {
         let Some(session) = self.processes.get(&id).map(|p| p.session) else { return };
         let Some(session) = self.sessions.get(&session).map(|s| s.pid.clone()) else { return };
         // Held across the change, lest an only member's session vanish with its terminal.
-        let tty = self.sessions.get(&session.global()).and_then(|s| s.tty.clone());
+        let tty = self.sessions.get_mut(&session.global()).map(|s| (s.tty.take(), s.tty_old_pgrp.take()));
         self.detach(id);
         self.attach(id, pgrp, &session);
         if let Some(s) = self.sessions.get_mut(&session.global()) {
-            s.tty = tty;
+            (s.tty, s.tty_old_pgrp) = tty.unwrap_or_default();
         }
     }
 
@@ -128,6 +138,9 @@ impl Tree {
     pub fn change_session(&mut self, id: u32, pid: &Arc<Pid>) {
         self.detach(id);
         self.attach(id, pid, pid);
+        if let Some(p) = self.processes.get_mut(&id) {
+            p.tty_disowned = false;
+        }
     }
 
     /// Notes for all descendants that there is a subreaper above them. Linux: `propagate_has_child_subreaper`.

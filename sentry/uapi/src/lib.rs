@@ -28,8 +28,10 @@ pub mod splice;
 pub mod stat;
 pub mod sysno;
 pub mod tcp;
+pub mod termios;
 pub mod time;
 pub mod timerfd;
+pub mod tty_ioctl;
 pub mod un;
 
 pub use errno::Errno;

@@ -157,9 +157,15 @@ impl Ready {
         self.len.load(Ordering::SeqCst)
     }
 
+    /// Whether somebody waits in epoll_wait(2).
+    #[cfg(test)]
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiters.has_waiters()
+    }
+
     fn wake(&self) {
         self.waiters.wake(POLLIN);
-        self.pollers.wake_all(POLLIN | POLLRDNORM);
+        self.pollers.wake(POLLIN | POLLRDNORM);
     }
 
     /// Lets the next waiter have what the last one left.

@@ -250,3 +250,30 @@ fn one_event_of_an_edge_triggered_pipe_reaches_one_thread() -> Result<(), Errno>
     assert_eq!(total, ROUNDS);
     Ok(())
 }
+
+#[test]
+fn an_exclusive_watch_spares_the_other_instances() -> Result<(), Errno> {
+    let ctx = TestContext::new();
+    let file = do_eventfd(&ctx, 0, 0)?;
+    let eps = [do_epoll_create(&ctx, 0)?, do_epoll_create(&ctx, 0)?];
+    for ep in &eps {
+        add(&ctx, ep, &file, 1, POLLIN | EPOLLEXCLUSIVE)?;
+    }
+    let waiters = [0, 1].map(|i: usize| {
+        let (task, ep) = (ctx.sibling(2, (*ctx.cred()).clone()), eps[i].clone());
+        thread::spawn(move || wait(&task, &ep, 1, None))
+    });
+    while !eps.iter().all(|ep| instance(ep).is_some_and(|i| i.ready.is_awaited())) {
+        thread::yield_now();
+    }
+    bump(&ctx, &file);
+    while !waiters.iter().any(thread::JoinHandle::is_finished) {
+        thread::yield_now();
+    }
+    assert_eq!(waiters.iter().filter(|w| w.is_finished()).count(), 1);
+    bump(&ctx, &file);
+    for waiter in waiters {
+        assert_eq!(waiter.join().ok(), Some(Ok(vec![(1, POLLIN)])));
+    }
+    Ok(())
+}

@@ -281,7 +281,7 @@ impl Group {
         state.insert(Event { wd, mask: IN_IGNORED, name: Box::default(), cookie: 0 }, self.max_events);
         drop(state);
         self.limits.uncharge(self.owner, 0, 1);
-        self.queue.wake_all(POLLIN | POLLRDNORM);
+        self.queue.wake(POLLIN | POLLRDNORM);
         Some(mark)
     }
 
@@ -327,7 +327,7 @@ impl NotifyMark for Mark {
         let changed = state.insert(new, group.max_events);
         drop(state);
         if changed {
-            group.queue.wake_all(POLLIN | POLLRDNORM);
+            group.queue.wake(POLLIN | POLLRDNORM);
         }
         if flags & IN_ONESHOT != 0 {
             let _ = group.remove_watch(self.wd);
