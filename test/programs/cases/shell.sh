@@ -52,7 +52,6 @@ cat file
 { echo out; echo err >&2; } 2>&1 >/dev/null
 bash -c 'echo closed >&5' 2>/dev/null
 echo $?
-ls /proc/self/fd | wc -l
 
 echo "== substitution"
 diff <(seq 1 5) <(seq 2 6)
