@@ -104,6 +104,18 @@ fn signals_are_passed_on() {
 }
 
 #[test]
+fn the_command_stops_and_continues_as_a_job() {
+    let (mut child, _) = sleeping(|command| command);
+    let stopped = |pid| status_line(pid, "State").is_some_and(|state| state.starts_with('T'));
+    send(child.id(), Signal::SIGTSTP);
+    until(|| stopped(child.id()));
+    send(child.id(), Signal::SIGCONT);
+    until(|| !stopped(child.id()));
+    send(child.id(), Signal::SIGTERM);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
 fn the_sandbox_dies_with_its_command() {
     for signal in [Signal::SIGKILL, Signal::SIGABRT] {
         let (mut child, sentry) = sleeping(|command| command);
@@ -167,6 +179,35 @@ fn the_id_of_a_killed_run_can_be_used_again() {
     send(child.id(), Signal::SIGTERM);
     assert_eq!(child.wait().unwrap().code(), Some(143));
     assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
+}
+
+/// Runs `true` in a user namespace in which `set_up` has been done first.
+fn do_true_in_user_namespace(set_up: &str) -> std::process::Output {
+    let script = format!("{set_up} exec \"$0\" do true");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", &script, env!("CARGO_BIN_EXE_runsc-rs")]);
+    command.output().unwrap()
+}
+
+#[test]
+fn a_sandbox_starts_within_a_user_namespace() {
+    let output = do_true_in_user_namespace("");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn root_needs_no_user_namespace() {
+    let output = do_true_in_user_namespace("echo 0 > /proc/sys/user/max_user_namespaces &&");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_host_without_namespaces_is_named() {
+    let output = do_true_in_user_namespace("echo 0 > /proc/sys/user/max_mnt_namespaces &&");
+    assert_eq!(output.status.code(), Some(128));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.starts_with("runsc-rs: the host does not let this user make namespaces ("), "{message}");
+    assert_eq!(message.lines().count(), 1);
 }
 
 #[test]

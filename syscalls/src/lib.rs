@@ -9,3 +9,5 @@ mod process;
 pub mod strace;
 pub mod table;
 mod time;
+
+pub use process::system::{RELEASE, VERSION};

@@ -138,14 +138,12 @@ fn argument(
     let low = raw & 0xffff_ffff;
     let signed32 = u32::try_from(low).unwrap_or(0).cast_signed();
     let _ = match kind {
-        ArgKind::Signed => write!(out, "{signed32}"),
+        ArgKind::DirFd if signed32 == sentry_uapi::fcntl::AT_FDCWD => write!(out, "AT_FDCWD"),
+        ArgKind::Signed | ArgKind::Fd | ArgKind::DirFd => write!(out, "{signed32}"),
         ArgKind::Unsigned => write!(out, "{raw}"),
         ArgKind::Hex if raw == 0 && name != "flags" => write!(out, "NULL"),
         ArgKind::Hex => write!(out, "{raw:#x}"),
         ArgKind::Octal => write!(out, "{low:#o}"),
-        ArgKind::Fd => write!(out, "{signed32}"),
-        ArgKind::DirFd if signed32 == sentry_uapi::fcntl::AT_FDCWD => write!(out, "AT_FDCWD"),
-        ArgKind::DirFd => write!(out, "{signed32}"),
         ArgKind::Path => {
             string(out, task, raw);
             Ok(())

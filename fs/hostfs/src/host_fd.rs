@@ -2,16 +2,21 @@
 //! shared with the caller of the runtime, so its flags stay as they are: before each transfer the host is asked whether
 //! it would block.
 
-use fs_vfs::{File, FileOps, FileType, PollTable, Pseudo, TaskContext, Vfs, Written};
+use fs_vfs::{
+    Attr, File, FileOps, FileType, Inode, InodeOps, PollTable, Pseudo, TaskContext, Vfs, Written,
+};
+use platform_host::fs::stat;
 use platform_host::io;
 use platform_host::poller::{HostPoller, poll_now, readable_bytes};
-use sentry_auth::Cred;
+use sentry_auth::{Cred, Kgid, Kuid};
 use sentry_mm::{IoDst, IoSrc};
 use sentry_sync::WaitQueue;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, ENOTTY, EPERM, ESPIPE};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
+use sentry_uapi::stat::makedev;
+use sentry_uapi::time::Timespec;
 use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -20,7 +25,7 @@ use std::sync::Arc;
 const PIPE_BUF: usize = 4096;
 
 struct HostFd {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     queue: WaitQueue,
     /// A regular file of the host: never blocks, and keeps its own position.
     regular: bool,
@@ -45,18 +50,69 @@ pub fn host_fd_file(
         Err(EPERM) => true,
         Err(e) => return Err(e),
     };
-    let (fs, name) = match file_type {
-        FileType::Fifo => (Pseudo::Pipe, ""),
-        FileType::Socket => (Pseudo::Socket, ""),
-        _ => (Pseudo::Anon, "host"),
+    let fs = match file_type {
+        FileType::Fifo => Pseudo::Pipe,
+        FileType::Socket => Pseudo::Socket,
+        _ => Pseudo::Anon,
     };
-    let ops = HostFd { fd, queue, regular };
-    Ok(vfs.pseudo_file(fs, name, Box::new(ops), access, cred))
+    let fd = Arc::new(fd);
+    let stat = stat(fd.as_fd())?;
+    let sb = vfs.pseudo_inode(fs, &cred).sb().clone();
+    let ino = vfs.alloc_ino();
+    let name = match file_type {
+        FileType::Fifo => format!("pipe:[{ino}]"),
+        FileType::Socket => format!("socket:[{ino}]"),
+        _ => "host:".to_owned(),
+    };
+    let node = HostNode { fd: fd.clone(), uid: cred.fsuid, gid: cred.fsgid };
+    let inode = Inode::new(sb, ino, file_type, makedev(stat.rdev.0, stat.rdev.1), Box::new(node));
+    let path = vfs.pseudo_path(fs, inode.clone(), name.as_bytes());
+    Ok(File::new(path, inode, Box::new(HostFd { fd, queue, regular }), access, cred))
+}
+
+/// What stat(2) shows of the descriptor: the host's file, owned by the guest's user.
+struct HostNode {
+    fd: Arc<OwnedFd>,
+    uid: Kuid,
+    gid: Kgid,
+}
+
+impl InodeOps for HostNode {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn getattr(&self, inode: &Inode) -> Result<Attr, Errno> {
+        let stat = stat(self.fd.as_fd())?;
+        Ok(Attr {
+            ino: inode.ino(),
+            perm: stat.mode & 0o7777,
+            nlink: 1,
+            uid: self.uid,
+            gid: self.gid,
+            rdev: inode.rdev(),
+            size: stat.size,
+            blksize: 4096,
+            blocks: stat.size.div_ceil(512),
+            atime: time(stat.atime),
+            mtime: time(stat.mtime),
+            ctime: time(stat.ctime),
+            btime: None,
+        })
+    }
+}
+
+fn time((tv_sec, nsec): (i64, u32)) -> Timespec {
+    Timespec { tv_sec, tv_nsec: nsec.into() }
 }
 
 impl HostFd {
     fn ready(&self, events: u32) -> Result<(), Errno> {
-        if self.regular || poll_now(self.fd.as_fd()) & (events | POLLHUP | POLLERR) != 0 { Ok(()) } else { Err(EAGAIN) }
+        if self.regular || poll_now(self.fd.as_fd()) & (events | POLLHUP | POLLERR) != 0 {
+            Ok(())
+        } else {
+            Err(EAGAIN)
+        }
     }
 }
 
@@ -69,14 +125,26 @@ impl FileOps for HostFd {
         false
     }
 
-    fn read(&self, _file: &File, _ctx: &dyn TaskContext, dst: &mut IoDst<'_>, _pos: u64) -> Result<usize, Errno> {
+    fn read(
+        &self,
+        _file: &File,
+        _ctx: &dyn TaskContext,
+        dst: &mut IoDst<'_>,
+        _pos: u64,
+    ) -> Result<usize, Errno> {
         self.ready(POLLIN)?;
         let n = io::readv(self.fd.as_fd(), &dst.segs(usize::MAX))?;
         dst.advance(n);
         Ok(n)
     }
 
-    fn write(&self, _file: &File, ctx: &dyn TaskContext, src: &mut IoSrc<'_>, _pos: u64) -> Result<Written, Errno> {
+    fn write(
+        &self,
+        _file: &File,
+        ctx: &dyn TaskContext,
+        src: &mut IoSrc<'_>,
+        _pos: u64,
+    ) -> Result<Written, Errno> {
         self.ready(POLLOUT)?;
         let max = if self.regular { usize::MAX } else { PIPE_BUF };
         let n = io::writev(self.fd.as_fd(), &src.segs(max)).inspect_err(|e| {

@@ -16,7 +16,7 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EIO, ENOENT, EROFS, ESTALE};
 use sentry_uapi::fcntl::OpenFlags;
 use std::any::Any;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 /// Where a file is found.
@@ -26,12 +26,24 @@ pub(crate) struct Place {
     pub(crate) name: Arc<[u8]>,
 }
 
+/// Most names kept of a file with several links. Should all of these go, and others be left, it cannot be opened anew
+/// until it is looked up again.
+const MAX_PLACES: usize = 64;
+
+impl Place {
+    fn same(&self, other: &Place) -> bool {
+        Arc::ptr_eq(&self.dir, &other.dir) && self.name == other.name
+    }
+}
+
 /// A host file.
 pub(crate) struct HostInode {
     pub(crate) fs: Arc<HostShared>,
     pub(crate) key: Key,
-    /// None for the root and for what has been removed; both are pinned.
-    place: Mutex<Option<Place>, { level::LEAF }>,
+    pub(crate) is_dir: bool,
+    /// The names it is known by, the one learnt last at the end. None for the root and for what has been removed; both
+    /// are pinned.
+    places: Mutex<Vec<Place>, { level::LEAF }>,
     /// An `O_PATH` descriptor; one for reading; one for reading and writing.
     path: Arc<FdSlot>,
     pub(crate) read: Arc<FdSlot>,
@@ -71,7 +83,8 @@ impl HostShared {
             let ops = HostInode {
                 fs: self.clone(),
                 key,
-                place: Mutex::new(None),
+                is_dir: file_type == FileType::Directory,
+                places: Mutex::new(Vec::new()),
                 path: Arc::default(),
                 read: Arc::default(),
                 write: Arc::default(),
@@ -85,7 +98,9 @@ impl HostShared {
             Inode::new(sb.clone(), stat.ino, file_type, attr::rdev(stat), Box::new(ops))
         });
         if let Ok(node) = host_inode(&inode) {
-            node.set_place(place);
+            if let Some(place) = place {
+                node.add_place(place, stat.nlink);
+            }
             if self.exclusive() {
                 *node.attr.lock() = Some(*stat);
             }
@@ -95,12 +110,35 @@ impl HostShared {
 }
 
 impl HostInode {
+    /// A name it is found by.
     pub(crate) fn place(&self) -> Option<Place> {
-        self.place.lock().clone()
+        self.places.lock().last().cloned()
     }
 
-    pub(crate) fn set_place(&self, place: Option<Place>) {
-        let old = std::mem::replace(&mut *self.place.lock(), place);
+    /// Learns a name. Of a directory, or a file with one link, any other it was known by is gone.
+    pub(crate) fn add_place(&self, place: Place, nlink: u32) {
+        let mut places = self.places.lock();
+        let mut old = Vec::new();
+        if nlink <= 1 || self.is_dir {
+            old = std::mem::take(&mut *places);
+        }
+        if let Some(at) = places.iter().position(|p| p.same(&place)) {
+            old.push(places.swap_remove(at));
+        }
+        if places.len() >= MAX_PLACES {
+            old.push(places.remove(0));
+        }
+        places.push(place);
+        drop(places);
+        drop(old);
+    }
+
+    /// Forgets a name.
+    pub(crate) fn remove_place(&self, place: &Place) {
+        let mut places = self.places.lock();
+        let found = places.iter().position(|p| p.same(place));
+        let old = found.map(|at| places.remove(at));
+        drop(places);
         drop(old);
     }
 
@@ -117,6 +155,15 @@ impl HostInode {
 
     /// A descriptor that at least names the file, `O_PATH` perhaps. Directories above it are opened as needed.
     pub(crate) fn path_fd(&self) -> Result<Arc<OwnedFd>, Errno> {
+        if let Some(fd) = self.open_fd() {
+            return Ok(fd);
+        }
+        let _names = self.fs.names.read();
+        self.path_fd_locked()
+    }
+
+    /// As [`HostInode::path_fd`], with the names locked by the caller.
+    pub(crate) fn path_fd_locked(&self) -> Result<Arc<OwnedFd>, Errno> {
         if let Some(fd) = self.open_fd() {
             return Ok(fd);
         }
@@ -148,16 +195,27 @@ impl HostInode {
         Ok(fd)
     }
 
+    /// Asks the host about the file: through a descriptor where one is open, else by its name.
+    fn by_name<T>(
+        &self,
+        by_fd: impl FnOnce(BorrowedFd<'_>) -> Result<T, Errno>,
+        by_name: impl FnOnce(BorrowedFd<'_>, &[u8]) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        if let Some(fd) = self.open_fd() {
+            return by_fd(fd.as_fd());
+        }
+        let _names = self.fs.names.read();
+        // A file that has lost its name meanwhile has got a descriptor for that.
+        if let Some(fd) = self.open_fd() {
+            return by_fd(fd.as_fd());
+        }
+        let place = self.place().ok_or(ESTALE)?;
+        by_name(host_inode(&place.dir)?.path_fd_locked()?.as_fd(), &place.name)
+    }
+
     /// The attributes as the host has them now.
     pub(crate) fn stat_now(&self) -> Result<HostStat, Errno> {
-        let stat = match (self.open_fd(), self.place()) {
-            (Some(fd), _) => fs::stat(fd.as_fd())?,
-            (None, Some(place)) => {
-                let dir = host_inode(&place.dir)?.path_fd()?;
-                fs::stat_at(dir.as_fd(), &place.name)?
-            }
-            (None, None) => return Err(ESTALE),
-        };
+        let stat = self.by_name(fs::stat, fs::stat_at)?;
         if key(&stat) == self.key { Ok(stat) } else { Err(ESTALE) }
     }
 
@@ -240,7 +298,9 @@ impl InodeOps for HostInode {
     }
 
     fn lookup(&self, dir: &Arc<Inode>, _ctx: &dyn TaskContext, name: &[u8]) -> Result<Arc<Inode>, Errno> {
-        let stat = fs::stat_at(self.path_fd()?.as_fd(), name)?;
+        let fd = self.path_fd()?;
+        let _names = self.fs.names.read();
+        let stat = fs::stat_at(fd.as_fd(), name)?;
         Ok(self.fs.iget(dir.sb(), &stat, Some(Place { dir: dir.clone(), name: name.into() })))
     }
 
@@ -288,22 +348,22 @@ impl InodeOps for HostInode {
 
     fn unlink(
         &self,
-        _dir: &Arc<Inode>,
+        dir: &Arc<Inode>,
         _ctx: &dyn TaskContext,
         name: &[u8],
         target: &Arc<Inode>,
     ) -> Result<(), Errno> {
-        names::remove(self, name, host_inode(target)?, false)
+        names::remove(self, dir, name, host_inode(target)?, false)
     }
 
     fn rmdir(
         &self,
-        _dir: &Arc<Inode>,
+        dir: &Arc<Inode>,
         _ctx: &dyn TaskContext,
         name: &[u8],
         target: &Arc<Inode>,
     ) -> Result<(), Errno> {
-        names::remove(self, name, host_inode(target)?, true)
+        names::remove(self, dir, name, host_inode(target)?, true)
     }
 
     fn rename(&self, rename: &Rename<'_>, _ctx: &dyn TaskContext) -> Result<(), Errno> {
@@ -317,10 +377,7 @@ impl InodeOps for HostInode {
         if let Some(target) = self.target.get() {
             return Ok(LinkTarget::Path(target.to_vec()));
         }
-        let target = match (self.open_fd(), self.place()) {
-            (None, Some(place)) => fs::readlink_at(host_inode(&place.dir)?.path_fd()?.as_fd(), &place.name)?,
-            _ => fs::readlink(self.path_fd()?.as_fd())?,
-        };
+        let target = self.by_name(fs::readlink, fs::readlink_at)?;
         // A link never changes its target, but the number may pass to another file.
         if self.fs.exclusive() {
             let _ = self.target.set(target.clone().into());
@@ -357,12 +414,13 @@ impl InodeOps for HostInode {
 impl Drop for HostInode {
     fn drop(&mut self) {
         // The chain of parents may be as long as a guest likes: it is taken apart from here, not by recursion.
-        let mut place = self.place.get_mut().take();
-        while let Some(Place { dir, .. }) = place.take() {
+        let mut places = std::mem::take(self.places.get_mut());
+        while let Some(Place { dir, .. }) = places.pop() {
             if let Some(last) = Arc::into_inner(dir)
                 && let Ok(node) = host_inode(&last)
             {
-                place = node.place.lock().take();
+                let above = std::mem::take(&mut *node.places.lock());
+                places.extend(above);
             }
         }
     }

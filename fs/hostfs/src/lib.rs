@@ -14,8 +14,9 @@
 //! Contents are read and written by the host's own copy, straight from and to the caller's memory. Only what is mapped
 //! is cached, in frames ([`pages`]); reads see pages that were written through mappings, and writes reach them.
 //!
-//! Linux: fs/fuse and fs/9p are the nearest kin. Lock order: the page cache has level `PAGE_CACHE` and is held over host
-//! reads and writes, never over anything a guest could delay; all else is `LEAF`.
+//! Linux: fs/fuse and fs/9p are the nearest kin. Lock order: an open directory's state is `INODE`; `HOST_NAMES` keeps
+//! names and files together; the page cache is `PAGE_CACHE`. They are held over host calls, never over anything a guest
+//! could delay. All else is `LEAF`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

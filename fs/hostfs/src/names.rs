@@ -85,16 +85,16 @@ pub(crate) fn link(
 ) -> Result<(), Errno> {
     parent.check_writable()?;
     let dir_fd = parent.path_fd()?;
+    let names = parent.fs.names.read();
     match target.place() {
         Some(old) => {
-            let old_dir = host_inode(&old.dir)?.path_fd()?;
+            let old_dir = host_inode(&old.dir)?.path_fd_locked()?;
             fs::link_at(old_dir.as_fd(), &old.name, dir_fd.as_fd(), name)?;
         }
-        None => {
-            fs::link_fd(target.path_fd()?.as_fd(), dir_fd.as_fd(), name)?;
-            target.set_place(Some(Place { dir: dir.clone(), name: name.into() }));
-        }
+        None => fs::link_fd(target.path_fd_locked()?.as_fd(), dir_fd.as_fd(), name)?,
     }
+    target.add_place(Place { dir: dir.clone(), name: name.into() }, u32::MAX);
+    drop(names);
     parent.changed();
     target.changed();
     Ok(())
@@ -107,17 +107,27 @@ fn keep(target: &HostInode) -> Result<bool, Errno> {
     Ok(stat.nlink <= 1 || stat.mode & 0o170_000 == 0o040_000)
 }
 
-pub(crate) fn remove(parent: &HostInode, name: &[u8], target: &HostInode, is_dir: bool) -> Result<(), Errno> {
+pub(crate) fn remove(
+    parent: &HostInode,
+    dir: &Arc<Inode>,
+    name: &[u8],
+    target: &HostInode,
+    is_dir: bool,
+) -> Result<(), Errno> {
     parent.check_writable()?;
     let last = keep(target)?;
-    fs::unlink_at(parent.path_fd()?.as_fd(), name, is_dir)?;
-    lost_name(target, last);
+    let dir_fd = parent.path_fd()?;
+    {
+        let _names = parent.fs.names.write();
+        fs::unlink_at(dir_fd.as_fd(), name, is_dir)?;
+        lost_name(target, &Place { dir: dir.clone(), name: name.into() }, last);
+    }
     parent.changed();
     Ok(())
 }
 
-fn lost_name(target: &HostInode, last: bool) {
-    target.set_place(None);
+fn lost_name(target: &HostInode, place: &Place, last: bool) {
+    target.remove_place(place);
     target.changed();
     if last {
         target.fs.inodes.forget(&target.key);
@@ -135,17 +145,27 @@ pub(crate) fn rename(r: &Rename<'_>) -> Result<(), Errno> {
         _ => false,
     };
     let (old_fd, new_fd) = (old_dir.path_fd()?, new_dir.path_fd()?);
+    let names = old_dir.fs.names.write();
     fs::rename_at(old_fd.as_fd(), r.old_name, new_fd.as_fd(), r.new_name, r.flags.bits())?;
-    target.set_place(Some(Place { dir: r.new_dir.clone(), name: r.new_name.into() }));
+    let old = Place { dir: r.old_dir.clone(), name: r.old_name.into() };
+    let new = Place { dir: r.new_dir.clone(), name: r.new_name.into() };
     match replaced {
-        Some(other) if exchange => {
-            other.set_place(Some(Place { dir: r.old_dir.clone(), name: r.old_name.into() }));
-            other.changed();
+        // Both names were the same file: nothing happened.
+        Some(other) if other.key == target.key => {}
+        Some(other) => {
+            lost_name(other, &new, last);
+            target.remove_place(&old);
+            target.add_place(new, u32::MAX);
+            if exchange {
+                other.add_place(old, u32::MAX);
+            }
         }
-        // Both names may have been the same file; then nothing happened.
-        Some(other) if other.key != target.key => lost_name(other, last),
-        _ => {}
+        None => {
+            target.remove_place(&old);
+            target.add_place(new, u32::MAX);
+        }
     }
+    drop(names);
     old_dir.changed();
     new_dir.changed();
     target.changed();

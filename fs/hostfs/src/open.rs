@@ -7,7 +7,7 @@ use crate::super_block::key;
 use fs_vfs::{FileOps, FileType, Inode};
 use platform_host::fs;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EACCES, ENXIO, EOPNOTSUPP, EROFS, ESTALE};
+use sentry_uapi::errno::{EACCES, ENOENT, ENXIO, EOPNOTSUPP, EROFS, ESTALE};
 use sentry_uapi::fcntl::OpenFlags;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -47,13 +47,15 @@ impl HostInode {
     }
 
     fn open_host(&self, mode: i32) -> Result<Arc<OwnedFd>, Errno> {
+        let _names = self.fs.names.read();
         let fd = match self.place() {
             Some(place) => {
-                let dir = host_inode(&place.dir)?.path_fd()?;
+                let dir = host_inode(&place.dir)?.path_fd_locked()?;
                 fs::open_beneath(dir.as_fd(), &place.name, mode | flags::O_SAFE, 0)?
             }
-            // Only a directory can be opened again through itself: the root.
-            None => fs::reopen_dir(self.path_fd()?.as_fd(), mode | flags::O_DIRECTORY, 0)?,
+            // Without a name only a directory can be opened again, through itself.
+            None if !self.is_dir => return Err(ENOENT),
+            None => fs::reopen_dir(self.path_fd_locked()?.as_fd(), mode | flags::O_DIRECTORY, 0)?,
         };
         if !self.fs.exclusive() && key(&fs::stat(fd.as_fd())?) != self.key {
             return Err(ESTALE);

@@ -7,8 +7,8 @@
 use crate::super_block::HostShared;
 use fs_vfs::{ExtentAt, Extents};
 use platform_host::fs::{self, HostStat};
-use platform_host::io::{populate, preadv, pwritev};
-use sentry_mm::{FrameRange, IoDst, MapFault, Mappable, MappingSet, PAGE_SIZE};
+use platform_host::io::{preadv, pwritev};
+use sentry_mm::{FrameRange, IoDst, IoSrc, MapFault, Mappable, MappingSet, PAGE_SIZE};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, EIO, ENOMEM};
@@ -20,6 +20,9 @@ use std::sync::{Arc, Weak};
 /// Least and most bytes of the file that a fault reads. The cluster grows with the run before it.
 const CLUSTER_MIN: u64 = 64 << 10;
 const CLUSTER_MAX: u64 = 256 << 10;
+
+/// Bytes read at once on their way into frames; divides a cluster.
+const BOUNCE: usize = 64 << 10;
 
 /// The mapped contents of one file.
 pub(crate) struct HostPages {
@@ -140,19 +143,30 @@ impl HostPages {
         Ok(kept)
     }
 
+    /// Reads the file into fresh frames. Through a buffer and two copies by the host, since a read straight into the
+    /// window would fault at every page, which costs more than the second copy.
     fn read_into(&self, fd: BorrowedFd<'_>, frames: FrameRange, offset: u64) -> Result<u64, Errno> {
-        let seg = self.fs.memory.segment(frames.start, frames.len())?;
-        // One call instead of a fault for every page.
-        populate(seg)?;
+        let mut buf = vec![0u8; BOUNCE];
         let mut done = 0;
-        while done < seg.len() {
-            let at = offset.saturating_add(u64::try_from(done).map_err(|_| EIO)?);
-            match preadv(fd, &[seg.slice(done, usize::MAX)], at)? {
-                0 => break,
-                n => done += n,
+        while done < frames.len() {
+            let at = offset.saturating_add(done);
+            // No more than there are frames for: what follows them in the memory file is somebody else's.
+            let room = usize::try_from(frames.len() - done).unwrap_or(BOUNCE).min(BOUNCE);
+            let n = preadv(fd, &IoDst::from_slice(&mut buf).segs(room), at)?;
+            if n == 0 {
+                break;
             }
+            let part = frames.slice(done, u64::try_from(n).map_err(|_| EIO)?);
+            let mut src = IoSrc::from_slice(buf.get(..n).ok_or(EIO)?);
+            let mut to = part.start;
+            while src.remaining() > 0 && to < part.end {
+                let n = pwritev(self.fs.memory.fd(), &src.segs(usize::MAX), to)?;
+                src.advance(n);
+                to = to.saturating_add(u64::try_from(n).map_err(|_| EIO)?);
+            }
+            done += part.len();
         }
-        u64::try_from(done).map_err(|_| EIO)
+        Ok(done)
     }
 
     /// Reads, taking what frames may hold that the host does not from them.

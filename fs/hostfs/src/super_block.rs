@@ -7,7 +7,7 @@ use fs_vfs::{Dentry, InodeCache, StatFs, SuperBlock, SuperFlags, SuperOps};
 use platform_host::fs::{self, HostStat};
 use sentry_auth::UserNamespace;
 use sentry_mm::{Mappable, MemoryFile};
-use sentry_sync::{Mutex, level};
+use sentry_sync::{Mutex, RwLock, level};
 use sentry_time::Clocks;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::ENOTDIR;
@@ -66,6 +66,9 @@ pub(crate) struct HostShared {
     pub(crate) sharing: Sharing,
     pub(crate) fds: FdCache,
     pub(crate) inodes: InodeCache<Key>,
+    /// Written while a name comes to mean another file, read while a file is found by its name; so nothing is opened
+    /// under a name that is not its own any more.
+    pub(crate) names: RwLock<(), { level::HOST_NAMES }>,
     pub(crate) memory: Arc<MemoryFile>,
     ids_from_host: Option<(MapId, MapId)>,
     ids_to_host: Option<(MapId, MapId)>,
@@ -148,6 +151,7 @@ impl HostFs {
             sharing: params.sharing,
             fds: FdCache::new(params.max_fds),
             inodes: InodeCache::new(),
+            names: RwLock::new(()),
             memory: params.memory,
             ids_from_host: params.ids_from_host,
             ids_to_host: params.ids_to_host,

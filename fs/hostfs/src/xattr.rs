@@ -58,8 +58,14 @@ pub(crate) fn set(
     fs::setxattr(node.io_fd(false)?.as_fd(), name, value, flags.bits())
 }
 
+/// File capabilities may be taken away, but not given.
 pub(crate) fn remove(node: &HostInode, file_type: FileType, name: &[u8]) -> Result<(), Errno> {
-    check_set(node, file_type, name)?;
+    if name == CAPABILITY {
+        node.check_writable()?;
+        *node.capability.lock() = None;
+    } else {
+        check_set(node, file_type, name)?;
+    }
     node.changed();
     fs::removexattr(node.io_fd(false)?.as_fd(), name)
 }

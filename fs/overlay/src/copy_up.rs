@@ -1,18 +1,18 @@
 //! Linux: fs/overlayfs/copy_up.c.
 
 use crate::inode::{Origin, OvlInode, Place, need_upper, ovl_inode};
-use crate::whiteout::is_private_xattr;
+use crate::whiteout::{is_private_xattr, lookup_real};
 use fs_vfs::{
     Attr, File, FileType, Inode, LinkTarget, NewNode, NodeKind, SetAttr, SetTime, TaskContext, XattrFlags,
 };
 use sentry_mm::{IoDst, IoSrc};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EINVAL, EIO, ENODATA, ENXIO, EOPNOTSUPP};
+use sentry_uapi::errno::{EEXIST, EINVAL, EIO, ENODATA, ENXIO, EOPNOTSUPP};
 use sentry_uapi::fcntl::OpenFlags;
 use std::sync::Arc;
 
-/// Bytes copied at once.
-const CHUNK: usize = 256 << 10;
+/// Bytes copied at once. A larger buffer would be mapped anew, and fault, each time.
+const CHUNK: usize = 64 << 10;
 
 impl OvlInode {
     /// The upper file, made by copying if there is none yet. Linux: `ovl_copy_up`.
@@ -54,14 +54,17 @@ impl OvlInode {
         // The root of an overlay has an upper directory or never will; so has what has no name any more.
         let place = need_upper(self.place())?;
         let attr = lower.getattr()?;
-        let upper = if inode.file_type() == FileType::Regular {
-            self.copy_regular(lower, &attr, &place, size)?
-        } else {
-            self.copy_other(lower, &attr, &place)?
+        // Known before anybody can find the upper file by its name.
+        let mark = |upper: &Inode| {
+            if lower.is_dir() || attr.nlink <= 1 {
+                upper.attached_or(|| Origin { ino: inode.ino(), lower: lower.clone() });
+            }
         };
-        if inode.is_dir() || attr.nlink <= 1 {
-            upper.attached_or(|| Origin { ino: inode.ino(), lower: lower.clone() });
-        }
+        let upper = if inode.file_type() == FileType::Regular {
+            self.copy_regular(lower, &attr, &place, size, mark)?
+        } else {
+            self.copy_other(lower, &attr, &place, mark)?
+        };
         self.set_upper(upper.clone());
         ovl_inode(&place.dir)?.dir_modified();
         Ok(upper)
@@ -74,6 +77,7 @@ impl OvlInode {
         attr: &Attr,
         place: &Place,
         size: u64,
+        mark: impl FnOnce(&Inode),
     ) -> Result<Arc<Inode>, Errno> {
         let ctx = &self.fs.mounter;
         let dir = ovl_inode(&place.dir)?;
@@ -89,20 +93,31 @@ impl OvlInode {
         // A hole at the end is in no write.
         upper.ops().setattr(&upper, &SetAttr { size: Some(len), ..SetAttr::default() })?;
         copy_attributes(lower, &upper, attr)?;
+        mark(&upper);
         let _entries = dir.entries.write_nested();
         // Removed or renamed meanwhile? Its name is what it is now.
         if let Some(now) = self.place()
             && Arc::ptr_eq(&now.dir, &place.dir)
         {
             let before = upper_dir.getattr()?;
-            upper_dir.ops().link(upper_dir, ctx, &now.name, &upper)?;
+            match upper_dir.ops().link(upper_dir, ctx, &now.name, &upper) {
+                // Another inode of the same name, of a lower file with several, was quicker.
+                Err(EEXIST) => return lookup_real(ctx, upper_dir, &now.name)?.ok_or(EEXIST),
+                other => other?,
+            }
             restore_times(upper_dir, &before)?;
         }
         Ok(upper)
     }
 
     /// Copies what has no contents.
-    fn copy_other(&self, lower: &Arc<Inode>, attr: &Attr, place: &Place) -> Result<Arc<Inode>, Errno> {
+    fn copy_other(
+        &self,
+        lower: &Arc<Inode>,
+        attr: &Attr,
+        place: &Place,
+        mark: impl FnOnce(&Inode),
+    ) -> Result<Arc<Inode>, Errno> {
         let ctx = &self.fs.mounter;
         let kind = match lower.file_type() {
             FileType::Directory => NodeKind::Directory,
@@ -121,6 +136,7 @@ impl OvlInode {
         let _entries = dir.entries.write_nested();
         let before = upper_dir.getattr()?;
         let upper = upper_dir.ops().create(upper_dir, ctx, &place.name, new_node(kind, attr))?;
+        mark(&upper);
         copy_attributes(lower, &upper, attr)?;
         restore_times(upper_dir, &before)?;
         Ok(upper)

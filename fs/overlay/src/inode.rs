@@ -6,9 +6,10 @@ use crate::super_block::OvlShared;
 use crate::whiteout::is_private_xattr;
 use crate::{names, rename};
 use fs_vfs::{
-    Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, NewNode, Rename, SetAttr, SuperBlock, TaskContext,
-    XattrFlags,
+    Access, Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, NewNode, Rename, SetAttr, SuperBlock,
+    TaskContext, XattrFlags, generic_permission,
 };
+use sentry_auth::Cred;
 use sentry_sync::{Mutex, RwLock, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EIO, ENODATA, ENXIO, EOPNOTSUPP, EROFS};
@@ -153,6 +154,20 @@ impl InodeOps for OvlInode {
             attr.nlink = 1;
         }
         Ok(attr)
+    }
+
+    /// Both the task and whoever mounted the overlay must be allowed to. A lower file is not written but read, to be
+    /// copied. Linux: `ovl_permission`.
+    fn permission(&self, inode: &Inode, cred: &Cred, access: Access) -> Result<(), Errno> {
+        generic_permission(&self.getattr(inode)?, inode.file_type(), cred, access)?;
+        if self.fs.mounter.privileged {
+            return Ok(());
+        }
+        let mut access = access;
+        if self.upper().is_none() && access.contains(Access::WRITE) {
+            access = (access - Access::WRITE) | Access::READ;
+        }
+        self.real()?.permission(&self.fs.mounter.cred(), access)
     }
 
     fn setattr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<(), Errno> {

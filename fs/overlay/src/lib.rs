@@ -14,6 +14,7 @@
 
 mod copy_up;
 mod file;
+mod fs_type;
 mod inode;
 mod lookup;
 mod names;
@@ -22,6 +23,7 @@ mod rename;
 mod super_block;
 mod whiteout;
 
+pub use fs_type::OverlayType;
 pub use super_block::{OVERLAYFS_SUPER_MAGIC, OverlayParams, new_super};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use fs_vfs::{
     Dentry, FdTable, File, FileOps, FsStruct, Inode, InodeCache, Mount, MountNamespace, Path, Resource,
     Sleep, StatFs, SuperBlock, SuperFlags, SuperOps, TaskContext, Vfs,
 };
-use sentry_auth::{Cred, UserNamespace};
+use sentry_auth::{CapSet, Cred, UserNamespace};
 use sentry_mm::MemoryManager;
 use sentry_sync::{Parker, WaitQueue, Wake};
 use sentry_uapi::Errno;
@@ -138,6 +138,8 @@ pub fn new_super(params: OverlayParams) -> Result<Arc<Dentry>, Errno> {
 /// Its namespace and directories are of no use to anybody: a layer's inodes are reached without a path.
 pub(crate) struct Mounter {
     cred: Arc<Cred>,
+    /// May do anything to any file: then it need not be asked.
+    pub(crate) privileged: bool,
     vfs: Arc<Vfs>,
     fs: Arc<FsStruct>,
     mnt_ns: Arc<MountNamespace>,
@@ -149,6 +151,7 @@ impl Mounter {
         let vfs = &params.vfs;
         let mnt = vfs.kern_mount(layer.clone());
         Mounter {
+            privileged: vfs.capable(&params.cred, CapSet::DAC_OVERRIDE),
             cred: params.cred.clone(),
             vfs: vfs.clone(),
             fs: FsStruct::new(&Path { mnt: mnt.clone(), dentry: layer.clone() }),

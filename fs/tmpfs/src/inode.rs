@@ -16,7 +16,7 @@ use fs_vfs::{
 };
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EINVAL, EIO, ENOENT, ENOTDIR, ENOTEMPTY, ENXIO, EPERM};
+use sentry_uapi::errno::{EEXIST, EINVAL, EIO, ENOENT, ENOTDIR, ENOTEMPTY, ENXIO, EPERM};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::stat::S_IXUGO;
 use sentry_uapi::time::Timespec;
@@ -94,7 +94,7 @@ pub(crate) fn new_root(sb: &Arc<SuperBlock>, options: &TmpfsOptions) -> Result<A
 /// Makes a node in a directory of a tmpfs, as the VFS would for a task. For filling one at boot.
 ///
 /// # Errors
-/// `ENOENT` in a removed directory; `ENOSPC` without room for an inode; `ENOTDIR`.
+/// `EEXIST`; `ENOENT` in a removed directory; `ENOSPC` without room for an inode; `ENOTDIR`.
 pub fn make_node(dir: &Arc<Inode>, name: &[u8], node: NewNode) -> Result<Arc<Inode>, Errno> {
     let parent = tmpfs_inode(dir)?;
     let is_dir = node.kind == NodeKind::Directory;
@@ -126,9 +126,11 @@ impl TmpfsInode {
         if dir.dead {
             return Err(ENOENT);
         }
-        let old = dir.entries.insert(name, inode);
-        drop(dir);
-        drop(old);
+        if dir.entries.get(name).is_some() {
+            return Err(EEXIST);
+        }
+        let none = dir.entries.insert(name, inode);
+        debug_assert!(none.is_none());
         Ok(())
     }
 

@@ -29,15 +29,25 @@ impl Quota {
         Quota { max_blocks: max_blocks.into(), max_inodes: max_inodes.into(), ..Quota::default() }
     }
 
-    /// Accounts for `bytes` (whole pages) more of contents.
+    /// Accounts for `bytes` (whole pages, at least one), or for as much of them as there is room for; returns how much.
     ///
     /// # Errors
-    /// `ENOSPC` above the limit.
-    pub fn charge(&self, bytes: u64) -> Result<(), Errno> {
-        add(&self.blocks, self.max_blocks.load(Ordering::Relaxed), bytes / PAGE_SIZE)
+    /// `ENOSPC` if there is no room at all.
+    pub(crate) fn charge_some(&self, bytes: u64) -> Result<u64, Errno> {
+        let limit = self.max_blocks.load(Ordering::Relaxed);
+        let mut granted = 0;
+        let more = |used: u64| {
+            let room = if limit == 0 { u64::MAX } else { limit.saturating_sub(used) };
+            granted = room.min(bytes / PAGE_SIZE);
+            used.checked_add(granted).filter(|_| granted > 0)
+        };
+        match self.blocks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Ok(granted * PAGE_SIZE),
+            Err(_) => Err(ENOSPC),
+        }
     }
 
-    /// Takes back [`Quota::charge`].
+    /// Takes back [`Quota::charge_some`].
     pub fn uncharge(&self, bytes: u64) {
         self.blocks.fetch_sub(bytes / PAGE_SIZE, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@
 use crate::memfd::Seals;
 use crate::quota::Quota;
 use fs_vfs::{ExtentAt as At, Extents};
-use platform_host::io::{MAX_SEGS, preadv, pwritev};
+use platform_host::io::{MAX_SEGS, pwritev};
 use sentry_mm::{FrameRange, IoDst, IoSrc, MappingSet, MemoryFile, PAGE_SIZE};
 use sentry_sync::{RwLock, RwLockWriteGuard, level};
 use sentry_uapi::Errno;
@@ -12,9 +12,10 @@ use sentry_uapi::errno::{EBUSY, EFAULT, EFBIG, EINVAL, ENOMEM, ENOSPC, EPERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// From this size on a piece goes through the host's own copy: a page the sentry has not touched yet costs a fault in
-/// the window, many times the price of copying it.
-const HOST_COPY_MIN: usize = 16 * 1024;
+/// From this size on new pages are written by a host call: each that the sentry has not touched yet would cost a fault
+/// in the window, several times the price of the host's copy. Pages that have been written are copied through the window,
+/// where the host maps sixteen of them at the first read.
+const HOST_COPY_MIN: usize = 2048;
 
 /// Most frames reserved behind the end of a growing file.
 const RESERVE_MAX: u64 = 8 << 20;
@@ -94,7 +95,10 @@ impl ShmemFile {
         while at < end {
             let left = end - at;
             let step = match data.extents.at(at) {
-                At::Data(frames) => self.copy_out(dst, frames.slice(0, left)),
+                At::Data(frames) => {
+                    let part = frames.slice(0, left);
+                    dst.write_seg(self.memory.segment(part.start, part.len())?)
+                }
                 At::Hole(until) => {
                     dst.write_zeros(usize::try_from(left.min(until - at)).unwrap_or(usize::MAX))
                 }
@@ -154,21 +158,24 @@ impl ShmemFile {
         at: u64,
         end: u64,
     ) -> Result<u64, Errno> {
-        let frames = match data.extents.at(at) {
-            At::Data(frames) => frames,
+        let n = match data.extents.at(at) {
+            At::Data(frames) => {
+                let frames = frames.slice(0, end - at);
+                src.read_seg(self.memory.segment(frames.start, frames.len())?)?
+            }
             At::Hole(until) => {
                 let start = page_down(at);
                 let frames = self.fill_hole(data, start, page_up(end).min(until) - start)?;
-                frames.slice(at - start, u64::MAX)
+                self.write_new(src, frames.slice(at - start, end - at))?
             }
         };
-        let n = self.copy_in(src, frames.slice(0, end - at))?;
+        let n = u64::try_from(n).map_err(|_| EINVAL)?;
         if n == 0 { Err(EFAULT) } else { Ok(n) }
     }
 
     /// Gives a hole of `len` bytes (aligned) at `offset` frames: all of it, or as much as there is room for.
     pub(crate) fn fill_hole(&self, data: &mut Data, offset: u64, len: u64) -> Result<FrameRange, Errno> {
-        let len = self.charge(len)?;
+        let len = self.quota.charge_some(len)?;
         let frames = match self.take_frames(data, offset, len) {
             Ok(frames) => frames,
             Err(e) => {
@@ -179,15 +186,6 @@ impl ShmemFile {
         self.quota.uncharge(len - frames.len());
         data.extents.insert(offset, frames);
         Ok(frames)
-    }
-
-    /// Charges `len` bytes, or if that is too much, one page.
-    fn charge(&self, len: u64) -> Result<u64, Errno> {
-        if self.quota.charge(len).is_ok() {
-            return Ok(len);
-        }
-        self.quota.charge(PAGE_SIZE)?;
-        Ok(PAGE_SIZE)
     }
 
     fn take_frames(&self, data: &mut Data, offset: u64, len: u64) -> Result<FrameRange, Errno> {
@@ -222,28 +220,16 @@ impl ShmemFile {
         self.drop_reserve(&mut self.data.write());
     }
 
-    fn copy_out(&self, dst: &mut IoDst<'_>, frames: FrameRange) -> Result<usize, Errno> {
+    /// Fills frames that nobody has touched.
+    fn write_new(&self, src: &mut IoSrc<'_>, frames: FrameRange) -> Result<usize, Errno> {
         let len = usize::try_from(frames.len()).map_err(|_| EINVAL)?;
-        if len < HOST_COPY_MIN {
-            return dst.write_seg(self.memory.segment(frames.start, frames.len())?);
+        if len.min(src.remaining()) < HOST_COPY_MIN {
+            return src.read_seg(self.memory.segment(frames.start, frames.len())?);
         }
-        let segs = dst.segs(len);
-        let n = preadv(self.memory.fd(), segs.get(..MAX_SEGS).unwrap_or(&segs), frames.start)?;
-        dst.advance(n);
+        let segs = src.segs(len);
+        let n = pwritev(self.memory.fd(), segs.get(..MAX_SEGS).unwrap_or(&segs), frames.start)?;
+        src.advance(n);
         Ok(n)
-    }
-
-    fn copy_in(&self, src: &mut IoSrc<'_>, frames: FrameRange) -> Result<u64, Errno> {
-        let len = usize::try_from(frames.len()).map_err(|_| EINVAL)?;
-        let n = if len.min(src.remaining()) < HOST_COPY_MIN {
-            src.read_seg(self.memory.segment(frames.start, frames.len())?)?
-        } else {
-            let segs = src.segs(len);
-            let n = pwritev(self.memory.fd(), segs.get(..MAX_SEGS).unwrap_or(&segs), frames.start)?;
-            src.advance(n);
-            n
-        };
-        u64::try_from(n).map_err(|_| EINVAL)
     }
 
     /// Changes the size. Linux: `shmem_setattr` and `shmem_truncate_range`.

@@ -57,7 +57,16 @@ impl FileType {
 
     /// The `d_type` of getdents64(2).
     pub const fn dirent_type(self) -> u8 {
-        (self.mode_bits() >> 12) as u8
+        match self {
+            FileType::Anonymous => 0,
+            FileType::Fifo => 1,
+            FileType::CharDevice => 2,
+            FileType::Directory => 4,
+            FileType::BlockDevice => 6,
+            FileType::Regular => 8,
+            FileType::Symlink => 10,
+            FileType::Socket => 12,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// How far the way up from a path led.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reached {
+enum Reached {
     /// To the root asked for.
     Root,
     /// To the top of a mount namespace, past the root asked for. Linux: `prepend_path` giving 1.

@@ -28,7 +28,8 @@ pub struct Dentry {
     children: RwLock<Children, { level::DENTRY }>,
     /// Taken while an entry of this directory is made, removed or renamed. Linux: `i_rwsem`.
     pub(crate) dir_lock: Mutex<(), { level::DIRECTORY }>,
-    /// Counts changes of the directory's entries: an answer of the filesystem from before a change is not cached.
+    /// Counts beginnings and ends of changes of the directory's entries; odd during one. An answer that the filesystem
+    /// gave before or during a change is not cached: it may be about a name that moves.
     generation: AtomicU64,
     /// Number of mounts on it, in all namespaces.
     mounted: AtomicU32,
@@ -165,9 +166,13 @@ impl Dentry {
         self.flags.fetch_or(DEAD, Ordering::AcqRel);
     }
 
-    /// Whether it is a name in `dir` that can be found. Checked under the directory's lock.
-    pub(crate) fn is_child_of(&self, dir: &Arc<Dentry>) -> bool {
-        !self.is_unhashed() && self.place.lock().parent.as_ref().is_some_and(|p| Arc::ptr_eq(p, dir))
+    /// Whether it is what `name` in `dir` stands for. Checked under the directory's lock, since what was looked up before
+    /// may have been removed or renamed, also within the directory.
+    pub(crate) fn is_child_of(&self, dir: &Arc<Dentry>, name: &[u8]) -> bool {
+        let place = self.place.lock();
+        !self.is_unhashed()
+            && *place.name == *name
+            && place.parent.as_ref().is_some_and(|p| Arc::ptr_eq(p, dir))
     }
 
     /// Whether `self` is `ancestor` or lies below it. Linux: `is_subdir`.
@@ -204,9 +209,15 @@ impl Dentry {
         }
     }
 
-    /// Number of changes the directory has seen; read before the filesystem is asked, for [`Dentry::d_add`].
+    /// The state of the directory before the filesystem is asked, for [`Dentry::d_add`]; waits for the end of a change.
     pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        loop {
+            let generation = self.generation.load(Ordering::Acquire);
+            if generation & 1 == 0 {
+                return generation;
+            }
+            drop(self.dir_lock.lock());
+        }
     }
 
     /// A cached name in this directory.
@@ -243,7 +254,7 @@ impl Dentry {
         }
         let new = Arc::new(new);
         let mut children = self.children.write();
-        if self.generation() != generation {
+        if self.generation.load(Ordering::Acquire) != generation {
             return None;
         }
         if let Some(other) = children.map.get(name).and_then(Weak::upgrade).filter(|d| !d.is_unhashed()) {
@@ -262,10 +273,17 @@ impl Dentry {
         let _ = self.inode.set(inode);
     }
 
-    /// Notes a change of this directory's entries, so that a lookup under way does not cache what it saw before.
-    pub(crate) fn dir_changed(&self) {
+    /// Begins a change of this directory's entries, under its lock, which is to be held until the end.
+    pub(crate) fn begin_change(&self) -> DirChange<'_> {
         let _children = self.children.write();
         self.generation.fetch_add(1, Ordering::AcqRel);
+        DirChange { dir: self }
+    }
+
+    /// Remembers, during a change, that there is no such name any more.
+    pub(crate) fn add_negative(self: &Arc<Self>, name: &[u8]) {
+        let during = self.generation.load(Ordering::Acquire);
+        self.d_add(name, None, during);
     }
 
     /// Takes the name out of the cache. Linux: `__d_drop`.
@@ -281,14 +299,13 @@ impl Dentry {
         self.sb.forget(self);
     }
 
-    /// The file has been removed: the name leaves the cache, and its directory remembers that there is none. Linux:
-    /// `d_delete`.
+    /// The file has been removed, in a change of its directory: the name leaves the cache, and the directory remembers that
+    /// there is none. Linux: `d_delete`.
     pub(crate) fn d_delete(&self) {
         let (parent, name) = self.parent_and_name();
         self.d_drop();
         if let Some(parent) = parent {
-            let generation = parent.generation();
-            parent.d_add(&name, None, generation);
+            parent.add_negative(&name);
         }
     }
 
@@ -312,18 +329,16 @@ impl Dentry {
         self.d_drop();
     }
 
-    /// Moves the dentry to `name` in `dir`; what stood there has been dropped. Both directories are locked, or it is
-    /// the rename of the whole filesystem that is. Linux: `d_move`.
+    /// Moves the dentry to `name` in `dir`, during a change of both directories; what stood there has been dropped. Linux:
+    /// `d_move`.
     pub(crate) fn d_move(self: &Arc<Self>, dir: &Arc<Dentry>, name: &[u8]) {
         let key: Arc<[u8]> = name.into();
         let (old_parent, old_name) = self.parent_and_name();
         if let Some(parent) = &old_parent {
             let mut children = parent.children.write();
             children.remove(&old_name, self);
-            parent.generation.fetch_add(1, Ordering::AcqRel);
         }
         let mut children = dir.children.write();
-        dir.generation.fetch_add(1, Ordering::AcqRel);
         *self.place.lock() = Place { parent: Some(dir.clone()), name: key.clone() };
         children.insert(key, self);
         drop(children);
@@ -339,6 +354,18 @@ impl Dentry {
             self.d_move(&dir_b, &name_b);
             other.d_move(&dir_a, &name_a);
         }
+    }
+}
+
+/// A change of a directory's entries under way. Ends when dropped.
+pub(crate) struct DirChange<'a> {
+    dir: &'a Dentry,
+}
+
+impl Drop for DirChange<'_> {
+    fn drop(&mut self) {
+        let _children = self.dir.children.write();
+        self.dir.generation.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -383,7 +410,7 @@ mod tests {
         let ctx = root_context();
         let root = ctx.fs.root().dentry;
         let generation = root.generation();
-        root.dir_changed();
+        drop(root.begin_change());
         assert!(root.d_add(b"x", None, generation).is_none());
         assert!(root.d_add(b"x", None, root.generation()).is_some());
     }

@@ -1,12 +1,10 @@
 //! Linux: fs/namespace.c, mount(2).
 
-use crate::filesystem::MountContext;
+use crate::filesystem::{MountContext, mount_capable};
 use crate::mount_tree::{CopyFlags, attach_recursive_mnt, clone_mnt, copy_tree, lock_mount};
 use crate::namei::{At, LookupFlags, user_path_at};
 use crate::propagation::{Propagation, change_propagation};
-use crate::{
-    Dentry, FileType, FsFlags, Mount, MountFlags, MountNamespace, Path, SuperBlock, SuperFlags, TaskContext,
-};
+use crate::{Dentry, FileType, Mount, MountFlags, MountNamespace, Path, SuperBlock, SuperFlags, TaskContext};
 use sentry_auth::{CapSet, ns_capable};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBUSY, EINVAL, ELOOP, ENODEV, ENOTDIR, EPERM};
@@ -167,15 +165,7 @@ fn do_remount(
     if !ns_capable(&ctx.cred(), &sb.user_ns, CapSet::SYS_ADMIN) {
         return Err(EPERM);
     }
-    let was = sb.is_read_only();
-    if read_only {
-        sb.make_read_only()?;
-    }
-    if let Err(e) = sb.ops.remount(options) {
-        sb.set_read_only(was);
-        return Err(e);
-    }
-    sb.set_read_only(read_only);
+    sb.reconfigure(read_only, options)?;
     let _lock = ctx.vfs().mounts().lock();
     set_mount_attributes(&path.mnt, new);
     Ok(())
@@ -320,12 +310,7 @@ fn do_new_mount(
 ) -> Result<(), Errno> {
     let fs_type = ctx.vfs().filesystems().get(args.fs_type.ok_or(EINVAL)?).ok_or(ENODEV)?;
     let cred = ctx.cred();
-    let allowed = if fs_type.flags().contains(FsFlags::USERNS_MOUNT) {
-        ns_capable(&cred, &cred.user_ns, CapSet::SYS_ADMIN)
-    } else {
-        ctx.vfs().capable(&cred, CapSet::SYS_ADMIN)
-    };
-    if !allowed {
+    if !mount_capable(ctx, &*fs_type, &cred.user_ns) {
         return Err(EPERM);
     }
     let source = args.source.unwrap_or(b"none");

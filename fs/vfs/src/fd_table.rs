@@ -2,7 +2,7 @@
 //!
 //! A lookup is one short read lock. What closing a file does runs outside the lock.
 
-use crate::{File, Resource, TaskContext};
+use crate::{File, Resource, TaskContext, locks_remove_posix};
 use sentry_sync::{RwLock, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, EINVAL, EMFILE, ENOMEM};
@@ -109,11 +109,11 @@ impl Table {
 }
 
 /// What close(2) does to a file that has left the table. Linux: `filp_close`.
-pub fn filp_close(ctx: &dyn TaskContext, file: Arc<File>) -> Result<(), Errno> {
+fn filp_close(ctx: &dyn TaskContext, file: Arc<File>, owner: u64) -> Result<(), Errno> {
     let path_only = file.flags().contains(OpenFlags::PATH);
     let result = if path_only { Ok(()) } else { file.ops().flush(&file, ctx) };
-    if !path_only && let Some(hook) = ctx.vfs().close_hook() {
-        hook(ctx, &file);
+    if !path_only {
+        locks_remove_posix(&file, owner);
     }
     drop(file);
     result
@@ -123,6 +123,11 @@ impl FdTable {
     /// An empty table.
     pub fn new() -> Arc<FdTable> {
         Arc::new(FdTable { inner: RwLock::new(Table::default()) })
+    }
+
+    /// The number that record locks of the processes with this table are known by. Linux: `current->files`.
+    pub fn lock_owner(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
     }
 
     /// A copy, for fork without CLONE_FILES. Descriptors still being made are not in it. Linux: `dup_fd`.
@@ -222,7 +227,7 @@ impl FdTable {
     /// `EBADF`; what the file's `flush` reports, though the descriptor is gone then too.
     pub fn close(&self, ctx: &dyn TaskContext, fd: i32) -> Result<(), Errno> {
         let file = index(fd).and_then(|at| self.inner.write().take(at)).ok_or(EBADF)?;
-        filp_close(ctx, file)
+        filp_close(ctx, file, self.lock_owner())
     }
 
     /// dup(2).
@@ -278,7 +283,7 @@ impl FdTable {
         drop(inner);
         if let SlotState::Open(file) = replaced.state {
             // Linux throws the result away too.
-            let _ = filp_close(ctx, file);
+            let _ = filp_close(ctx, file, self.lock_owner());
         }
         Ok(new)
     }
@@ -358,7 +363,7 @@ impl FdTable {
         };
         for file in closed {
             // Nobody is left to hear of an error.
-            let _ = filp_close(ctx, file);
+            let _ = filp_close(ctx, file, self.lock_owner());
         }
     }
 

@@ -3,17 +3,17 @@
 use crate::notify::{fsnotify_access, fsnotify_close, fsnotify_modify};
 use crate::notify_change::{file_remove_privs, write_check_limits};
 use crate::write_access::FileWriter;
-use crate::{FileType, Inode, Path, PollTable, TaskContext, block_on_file, file_accessed};
+use crate::{FileOwner, FileType, Inode, Path, PollTable, TaskContext, block_on_file, file_accessed};
 use bitflags::bitflags;
 use sentry_auth::Cred;
 use sentry_mm::{IoDst, IoSrc, Mappable};
-use sentry_sync::{Mutex, level};
+use sentry_sync::{Mutex, Wake, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, EINVAL, EISDIR, ENODEV, ENOENT, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE};
 use sentry_uapi::fcntl::OpenFlags;
-use sentry_uapi::poll::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
+use sentry_uapi::poll::{POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM};
 use std::any::Any;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 bitflags! {
@@ -208,10 +208,15 @@ pub struct File {
     inode: Arc<Inode>,
     ops: Box<dyn FileOps>,
     flags: AtomicU32,
-    pos: Mutex<u64, { level::FILE_POS }>,
+    pos: AtomicU64,
+    /// Held by whoever reads and writes at the position. Linux: `f_pos_lock`.
+    pos_lock: Mutex<(), { level::FILE_POS }>,
     cred: Arc<Cred>,
     /// For a file open for writing.
     writer: OnceLock<FileWriter>,
+    owner: Mutex<FileOwner, { level::LEAF }>,
+    /// Where the file's events are waited for, if its owner gets signals. Linux: `struct fasync_struct`.
+    fasync: Mutex<Option<PollTable>, { level::LEAF }>,
 }
 
 impl File {
@@ -234,9 +239,12 @@ impl File {
             inode,
             ops,
             flags: AtomicU32::new(kept.bits()),
-            pos: Mutex::new(0),
+            pos: AtomicU64::new(0),
+            pos_lock: Mutex::new(()),
             cred,
             writer: OnceLock::new(),
+            owner: Mutex::new(FileOwner::NOBODY),
+            fasync: Mutex::new(None),
         })
     }
 
@@ -284,6 +292,27 @@ impl File {
         Ok(())
     }
 
+    /// Who gets its signals. Linux: `f_owner`.
+    pub fn owner(&self) -> FileOwner {
+        *self.owner.lock()
+    }
+
+    /// Sets who gets its signals.
+    pub fn set_owner(&self, owner: FileOwner) {
+        *self.owner.lock() = owner;
+    }
+
+    /// Calls `waker` at each of its events from now on, or nobody. Linux: `fasync_helper`.
+    pub fn set_fasync(&self, waker: Option<Arc<dyn Wake>>) {
+        let table = waker.map(|waker| {
+            let mut table = PollTable::new(POLLIN | POLLOUT | POLLPRI, waker);
+            self.ops.poll(self, &mut table);
+            table
+        });
+        let old = std::mem::replace(&mut *self.fasync.lock(), table);
+        drop(old);
+    }
+
     /// Whether it may be read. Not with O_PATH.
     pub fn readable(&self) -> bool {
         let flags = self.flags();
@@ -306,9 +335,10 @@ impl File {
         if !self.ops.seekable() {
             return self.read_at(ctx, dst, 0, io);
         }
-        let mut pos = self.pos.lock();
-        let n = self.read_once(ctx, dst, *pos)?;
-        *pos = pos.saturating_add(n as u64);
+        let _lock = self.pos_lock.lock();
+        let pos = self.pos();
+        let n = self.read_once(ctx, dst, pos)?;
+        self.set_pos(pos.saturating_add(n as u64));
         Ok(n)
     }
 
@@ -373,9 +403,9 @@ impl File {
         if !self.writable() {
             return Err(EBADF);
         }
-        let mut pos = self.pos.lock();
-        let written = self.write_once(ctx, src, *pos)?;
-        *pos = written.end;
+        let _lock = self.pos_lock.lock();
+        let written = self.write_once(ctx, src, self.pos())?;
+        self.set_pos(written.end);
         Ok(written.count)
     }
 
@@ -418,26 +448,31 @@ impl File {
         if !self.ops.seekable() {
             return Err(ESPIPE);
         }
-        let mut pos = self.pos.lock();
+        let _lock = self.pos_lock.lock();
         let base = match whence {
             0 => 0,
-            1 => *pos,
+            1 => self.pos(),
             2 => self.ops.size(self)?,
             3 | 4 => {
                 let from = u64::try_from(offset).map_err(|_| sentry_uapi::errno::ENXIO)?;
-                *pos = self.ops.seek_data(self, from, whence == 4)?;
-                return Ok(*pos);
+                let found = self.ops.seek_data(self, from, whence == 4)?;
+                self.set_pos(found);
+                return Ok(found);
             }
             _ => return Err(EINVAL),
         };
         let new = base.checked_add_signed(offset).filter(|n| i64::try_from(*n).is_ok()).ok_or(EINVAL)?;
-        *pos = new;
+        self.set_pos(new);
         Ok(new)
     }
 
-    /// The file position.
+    /// The file position. Takes no lock: `/proc/[pid]/fdinfo/N` shows it of any file, itself included.
     pub fn pos(&self) -> u64 {
-        *self.pos.lock()
+        self.pos.load(Ordering::Relaxed)
+    }
+
+    fn set_pos(&self, pos: u64) {
+        self.pos.store(pos, Ordering::Relaxed);
     }
 
     /// getdents64(2): entries from the file position on, which moves behind the last one taken.
@@ -458,11 +493,12 @@ impl File {
                 taken
             }
         }
-        let mut pos = self.pos.lock();
-        let mut track = Track(sink, *pos);
-        let result = self.ops.readdir(self, ctx, *pos, &mut track);
-        *pos = track.1;
-        drop(pos);
+        let lock = self.pos_lock.lock();
+        let pos = self.pos();
+        let mut track = Track(sink, pos);
+        let result = self.ops.readdir(self, ctx, pos, &mut track);
+        self.set_pos(track.1);
+        drop(lock);
         if result.is_ok() {
             file_accessed(self);
             fsnotify_access(self);

@@ -2,7 +2,7 @@
 
 use crate::{Dentry, TaskContext};
 use bitflags::bitflags;
-use sentry_auth::UserNamespace;
+use sentry_auth::{CapSet, UserNamespace, ns_capable};
 use sentry_sync::{RwLock, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EBUSY;
@@ -25,7 +25,7 @@ pub struct MountContext<'a> {
     pub source: &'a [u8],
     /// Options, separated by commas, without those that are flags.
     pub options: &'a str,
-    /// Who is to own the instance: the namespace of the caller's mount namespace. Linux: `fc->user_ns`.
+    /// Who is to own the instance: the caller's user namespace. Linux: `fc->user_ns`.
     pub user_ns: Arc<UserNamespace>,
 }
 
@@ -44,6 +44,20 @@ pub trait FileSystemType: Send + Sync {
     /// # Errors
     /// `EINVAL` for options; the filesystem's own.
     fn mount(&self, ctx: &dyn TaskContext, mount: &MountContext<'_>) -> Result<Arc<Dentry>, Errno>;
+}
+
+/// Whether the caller may mount the type for `user_ns`. Linux: fs/super.c, `mount_capable`.
+pub(crate) fn mount_capable(
+    ctx: &dyn TaskContext,
+    fs_type: &dyn FileSystemType,
+    user_ns: &Arc<UserNamespace>,
+) -> bool {
+    let cred = ctx.cred();
+    if fs_type.flags().contains(FsFlags::USERNS_MOUNT) {
+        ns_capable(&cred, user_ns, CapSet::SYS_ADMIN)
+    } else {
+        ctx.vfs().capable(&cred, CapSet::SYS_ADMIN)
+    }
 }
 
 /// The types of filesystems a kernel knows.

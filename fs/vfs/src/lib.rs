@@ -17,9 +17,12 @@ mod do_mount;
 mod eventfd;
 mod eventpoll;
 mod extents;
+mod fallocate;
 mod fd_table;
 mod file;
 mod filesystem;
+mod fown;
+mod fs_context;
 mod fs_struct;
 mod inode;
 mod inode_cache;
@@ -62,16 +65,21 @@ mod xattr;
 pub use atime::file_accessed;
 pub use attr::{Access, Attr, FileType, SetAttr, SetTime};
 pub use block::{block_on_file, wait_event};
-pub use d_path::{Reached, d_absolute_below, d_path, dentry_path, getcwd};
+pub use d_path::{d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
 pub use do_mount::{MountArgs, do_mount, may_mount, mount_root, ms};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
 pub use extents::{ExtentAt, Extents};
-pub use fd_table::{FdTable, NR_OPEN, filp_close};
+pub use fallocate::do_fallocate;
+pub use fd_table::{FdTable, NR_OPEN};
 pub use file::{DirSink, File, FileOps, IoFlags, Written};
 pub use filesystem::{FileSystemTable, FileSystemType, FsFlags, MountContext};
+pub use fown::{FileOwner, OwnerKind};
+pub use fs_context::{
+    do_fsmount, do_fsopen, do_fspick, fsconfig_create, fsconfig_reconfigure, fsconfig_set, fspick,
+};
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
@@ -87,7 +95,7 @@ pub use locks::{
 };
 pub use mount::{AtimePolicy, Mount, MountFlags};
 pub use mount_api::{
-    MountAttr, do_fsmount, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree,
+    MountAttr, do_mount_setattr, do_move_mount, do_open_tree, mount_attr, move_mount, open_tree,
 };
 pub use mount_namespace::{MountNamespace, MountTable};
 pub use namei::{At, LookupFlags, current_chrooted, user_path_at};
@@ -114,14 +122,16 @@ pub use rename::do_renameat2;
 pub use select::{PollEntry, PollTarget, SelectEntry, do_poll, do_select};
 pub use signalfd::{do_signalfd, signalfd_set_mask};
 pub use splice::{do_copy_file_range, do_sendfile, do_splice, do_tee, do_vmsplice_from, do_vmsplice_to};
-pub use stat::{Kstat, do_faccessat, user_statfs, vfs_fstat, vfs_getattr, vfs_statx};
+pub use stat::{
+    Kstat, calculate_f_flags, do_faccessat, fd_statfs, user_statfs, vfs_fstat, vfs_getattr, vfs_statx,
+};
 pub use super_block::{StatFs, SuperBlock, SuperFlags, SuperOps};
 pub use task_context::{Resource, Sleep, TaskContext};
 #[cfg(any(test, feature = "test-context"))]
 pub use test_context::TestContext;
 pub use timerfd::{do_timerfd_create, do_timerfd_gettime, do_timerfd_settime, timerfd_clock_was_set};
 pub use umount::{do_umount, pivot_root};
-pub use vfs::{CloseHook, Pseudo, Vfs};
+pub use vfs::{Pseudo, Vfs};
 pub use write_access::DenyWrite;
 pub use xattr::{
     XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX, vfs_getxattr, vfs_listxattr, vfs_removexattr,

@@ -1,4 +1,4 @@
-//! Linux: fs/namespace.c, open_tree(2), move_mount(2), mount_setattr(2), and the last step of fsmount(2).
+//! Linux: fs/namespace.c, open_tree(2), move_mount(2), mount_setattr(2), and mounts that are nowhere yet.
 
 use crate::do_mount::{
     can_change_locked_flags, loopback_copy, may_mount, mount_too_revealing, move_mount_to, ms,
@@ -66,8 +66,7 @@ pub struct MountAttr {
 /// What the descriptor of a detached tree does: it keeps the tree; the last one to go takes it apart. Linux:
 /// `FMODE_NEED_UNMOUNT`.
 struct DetachedTree {
-    #[allow(dead_code, reason = "held for as long as the descriptor is open")]
-    ns: MountNamespace,
+    _ns: MountNamespace,
 }
 
 impl FileOps for DetachedTree {
@@ -80,7 +79,7 @@ fn detached_file(ctx: &dyn TaskContext, mnt: Arc<Mount>) -> Result<Arc<File>, Er
     let ns = MountNamespace::anonymous(ctx.vfs(), ctx.mnt_ns().user_ns().clone(), mnt.clone());
     let path = Path { dentry: mnt.root.clone(), mnt };
     let inode = path.inode().ok_or(ENOENT)?.clone();
-    Ok(File::new(path, inode, Box::new(DetachedTree { ns }), OpenFlags::PATH, ctx.cred()))
+    Ok(File::new(path, inode, Box::new(DetachedTree { _ns: ns }), OpenFlags::PATH, ctx.cred()))
 }
 
 /// open_tree(2): a descriptor for a place, or for a copy of the mounts there that is mounted nowhere.
@@ -119,29 +118,32 @@ fn lookup_flags(flags: u32) -> LookupFlags {
     lookup
 }
 
-/// The last step of fsmount(2): a descriptor for a mount, nowhere yet, of the filesystem with this root.
+/// The flags fsmount(2) is asked for.
 ///
 /// # Errors
-/// `EPERM`; `EINVAL` for attributes or a filesystem only the kernel may mount.
-pub fn do_fsmount(
-    ctx: &dyn TaskContext,
-    root: Arc<Dentry>,
-    source: &[u8],
-    attrs: u64,
-) -> Result<Arc<File>, Errno> {
-    if !may_mount(ctx) {
-        return Err(EPERM);
-    }
+/// `EINVAL`.
+pub(crate) fn fsmount_flags(attrs: u64) -> Result<MountFlags, Errno> {
     if attrs & !mount_attr::VALID != 0 {
         return Err(EINVAL);
     }
-    let flags = attr_flags(attrs) | atime_flags(attrs)?;
+    Ok(attr_flags(attrs) | atime_flags(attrs)?)
+}
+
+/// The last step of fsmount(2): a descriptor for a mount, nowhere yet, of the filesystem with this root.
+///
+/// # Errors
+/// `EPERM` where it would show what the caller's namespace hides; `EINVAL` for a filesystem only the kernel may mount.
+pub(crate) fn detached_mount(
+    ctx: &dyn TaskContext,
+    root: Arc<Dentry>,
+    source: &[u8],
+    flags: MountFlags,
+) -> Result<Arc<File>, Errno> {
     let flags = mount_too_revealing(ctx, root.sb(), flags)?;
     if root.sb().flags.contains(SuperFlags::NOUSER) {
         return Err(EINVAL);
     }
-    let mnt = Mount::new(ctx.vfs().alloc_mount_id(), root, flags, source.into());
-    detached_file(ctx, mnt)
+    detached_file(ctx, Mount::new(ctx.vfs().alloc_mount_id(), root, flags, source.into()))
 }
 
 /// move_mount(2), without `MOVE_MOUNT_SET_GROUP`.

@@ -161,7 +161,7 @@ impl MountNamespace {
 
     /// A tree of mounts that is in no namespace yet, for open_tree(2) and fsmount(2).
     pub(crate) fn anonymous(vfs: &Vfs, user_ns: Arc<UserNamespace>, root: Arc<Mount>) -> MountNamespace {
-        let tree = NsTree::new(0, user_ns, true);
+        let tree = NsTree::new(vfs.alloc_ino(), user_ns, true);
         commit_tree(vfs.mounts(), &tree, &root);
         tree.set_root(Some(root));
         MountNamespace { tree, table: vfs.mounts().clone() }

@@ -122,13 +122,13 @@ pub(crate) fn create_locked(
     if dir.is_dead() {
         return Err(ENOENT);
     }
-    if !dentry.is_child_of(dir) || !dentry.is_negative() {
+    if !dentry.is_child_of(dir, name) || !dentry.is_negative() {
         return Err(EEXIST);
     }
+    let _change = dir.begin_change();
     match dir_inode.ops().create(dir_inode, ctx, name, node) {
         Ok(inode) => {
             dentry.d_instantiate(inode);
-            dir.dir_changed();
             Ok(())
         }
         Err(e) => {
@@ -160,12 +160,11 @@ fn filename_create<'n>(
     if last.trailing_slash && !want_dir {
         return Err(ENOENT);
     }
-    Ok(NewName { write: write?, dir, last, dentry })
+    Ok(NewName { _write: write?, dir, last, dentry })
 }
 
 struct NewName<'n> {
-    #[allow(dead_code, reason = "held for as long as the name is being made")]
-    write: crate::mount::WriteAccess,
+    _write: crate::mount::WriteAccess,
     dir: Path,
     last: Last<'n>,
     dentry: Arc<Dentry>,
@@ -305,12 +304,12 @@ fn vfs_link(ctx: &dyn TaskContext, old: &Arc<Dentry>, new: &NewName<'_>) -> Resu
         if dir.is_dead() {
             return Err(ENOENT);
         }
-        if !new.dentry.is_child_of(dir) || !new.dentry.is_negative() {
+        if !new.dentry.is_child_of(dir, new.last.name()) || !new.dentry.is_negative() {
             return Err(EEXIST);
         }
+        let _change = dir.begin_change();
         dir_inode.ops().link(dir_inode, ctx, new.last.name(), inode)?;
         new.dentry.d_instantiate(inode.clone());
-        dir.dir_changed();
     }
     fsnotify_inode(inode, NotifyMask::ATTRIB);
     new.notify();
@@ -361,12 +360,13 @@ fn remove_locked(
     let dir_inode = dir.inode_ref().ok_or(ENOENT)?;
     let inode = victim.inode_ref().ok_or(ENOENT)?;
     let _lock = dir.dir_lock.lock();
-    if !victim.is_child_of(dir) {
+    if !victim.is_child_of(dir, name) {
         return Ok(false);
     }
     if busy {
         return Err(EBUSY);
     }
+    let _change = dir.begin_change();
     if want_dir {
         // Nothing can be made in it from here on.
         let _victim = victim.dir_lock.lock_nested();
@@ -377,7 +377,6 @@ fn remove_locked(
         dir_inode.ops().unlink(dir_inode, ctx, name, inode)?;
         victim.mark_dead();
     }
-    dir.dir_changed();
     victim.d_delete();
     Ok(true)
 }

@@ -66,7 +66,7 @@ fn should_drop_suidgid(ctx: &dyn TaskContext, cred: &Cred, inode: &Inode, attr: 
 }
 
 /// `EFBIG`, with SIGXFSZ where it is the limit that is passed. Linux: `inode_newsize_ok`.
-fn newsize_ok(ctx: &dyn TaskContext, attr: &Attr, size: u64) -> Result<(), Errno> {
+pub(crate) fn newsize_ok(ctx: &dyn TaskContext, attr: &Attr, size: u64) -> Result<(), Errno> {
     if size > attr.size {
         if size > ctx.rlimit(Resource::Fsize) {
             ctx.send_sig(SIGXFSZ);

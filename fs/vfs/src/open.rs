@@ -4,13 +4,11 @@ use crate::namei::{At, LastType, LookupFlags, Nameidata, lookup_dentry};
 use crate::notify::{NotifyMask, fsnotify_name, fsnotify_open};
 use crate::write_access::FileWriter;
 use crate::{Access, Dentry, File, FileOps, FileType, Inode, NodeKind, Path, SetAttr, SetTime, TaskContext};
-use crate::{namei_ops, notify_change};
+use crate::{namei_ops, notify_change, open_fifo};
 use bitflags::bitflags;
 use sentry_auth::inode_owner_or_capable;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{
-    EACCES, EAGAIN, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EOPNOTSUPP, EPERM,
-};
+use sentry_uapi::errno::{EACCES, EAGAIN, EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM};
 use sentry_uapi::fcntl::OpenFlags;
 use std::any::Any;
 use std::sync::Arc;
@@ -367,10 +365,9 @@ fn vfs_open(ctx: &dyn TaskContext, path: Path, op: &OpenOp) -> Result<Arc<File>,
     let writer = if writes && on_disk { Some(FileWriter::new(&inode, &path.mnt)?) } else { None };
     let flags = op.flags - OpenFlags::CLOEXEC;
     let ops = match inode.file_type() {
-        FileType::Regular | FileType::Directory => inode.ops().open(&inode, ctx, flags)?,
         FileType::CharDevice | FileType::BlockDevice => ctx.vfs().devices().open(&inode, ctx, flags)?,
-        FileType::Fifo => ctx.vfs().fifo_open().ok_or(ENXIO)?(&inode, ctx, flags)?,
-        FileType::Socket | FileType::Symlink | FileType::Anonymous => inode.ops().open(&inode, ctx, flags)?,
+        FileType::Fifo => open_fifo(&inode, ctx, flags)?,
+        _ => inode.ops().open(&inode, ctx, flags)?,
     };
     let file = File::new(path, inode, ops, flags, ctx.cred());
     if let Some(writer) = writer {

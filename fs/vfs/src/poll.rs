@@ -15,8 +15,8 @@ pub struct PollTable {
     key: u32,
     kind: Kind,
     registrations: SmallVec<[Registration; 2]>,
-    /// The waker of exclusive waits of a blocking read or write.
-    once: Option<Arc<WakeOnce>>,
+    /// The exclusive wait of a blocking read or write.
+    io: Option<IoWait>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl PollTable {
             key: u32::MAX,
             kind: Kind::Shared,
             registrations: SmallVec::new(),
-            once: None,
+            io: None,
         }
     }
 
@@ -73,8 +73,9 @@ impl PollTable {
     /// it that whoever finds more than it takes wakes the next. Linux: `wait_event_interruptible_exclusive`.
     pub fn wait_io(&mut self, queue: &WaitQueue) {
         let Some(waker) = &self.waker else { return };
-        let once = self.once.get_or_insert_with(|| Arc::new(WakeOnce::new(waker.clone())));
-        self.registrations.push(queue.register_exclusive(self.key, once.clone()));
+        let once = Arc::new(WakeOnce::new(waker.clone()));
+        let registration = queue.register_exclusive(self.key, once.clone());
+        self.io = Some(IoWait { registration: Some(registration), once, queue: queue.clone(), key: self.key });
     }
 
     /// The events of the files to come. Linux: `_key`.
@@ -89,8 +90,26 @@ impl PollTable {
 
     /// Before another look at the state: what wakes the queues from here on may choose this waiter again.
     pub(crate) fn rearm(&self) {
-        if let Some(once) = &self.once {
-            once.rearm();
+        if let Some(io) = &self.io {
+            io.once.rearm();
+        }
+    }
+}
+
+/// An exclusive wait on the one queue of a blocking read or write.
+struct IoWait {
+    registration: Option<Registration>,
+    once: Arc<WakeOnce>,
+    queue: WaitQueue,
+    key: u32,
+}
+
+impl Drop for IoWait {
+    /// A wake-up that chose this waiter after it last looked is somebody else's: it is handed on.
+    fn drop(&mut self) {
+        self.registration = None;
+        if self.once.chosen.load(Ordering::SeqCst) {
+            self.queue.wake(self.key);
         }
     }
 }

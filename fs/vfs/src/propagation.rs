@@ -7,7 +7,7 @@ use crate::mount_tree::{CopyFlags, copy_tree};
 use crate::{Dentry, Mount, MountFlags, MountTable, Vfs};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 /// Mounts that share what is mounted on any of them.
@@ -17,10 +17,13 @@ pub(crate) struct PeerGroup {
     members: Mutex<Members, { level::LEAF }>,
 }
 
+/// Mounts by address: a guest may put very many into one group.
+type MountMap = HashMap<usize, Weak<Mount>>;
+
 #[derive(Default)]
 struct Members {
-    peers: Vec<Weak<Mount>>,
-    slaves: Vec<Weak<Mount>>,
+    peers: MountMap,
+    slaves: MountMap,
 }
 
 /// How a mount takes part in propagation. Linux: `MS_SHARED` …
@@ -43,13 +46,11 @@ pub(crate) fn address(mnt: &Arc<Mount>) -> usize {
     Arc::as_ptr(mnt).addr()
 }
 
-fn add(list: &mut Vec<Weak<Mount>>, mnt: &Arc<Mount>) {
-    list.retain(|m| m.strong_count() > 0);
-    list.push(Arc::downgrade(mnt));
-}
-
-fn remove(list: &mut Vec<Weak<Mount>>, mnt: &Arc<Mount>) {
-    list.retain(|m| m.strong_count() > 0 && !std::ptr::eq(m.as_ptr(), Arc::as_ptr(mnt)));
+/// The mounts that are still there, oldest first.
+fn live(map: &MountMap) -> Vec<Arc<Mount>> {
+    let mut mounts: Vec<Arc<Mount>> = map.values().filter_map(Weak::upgrade).collect();
+    mounts.sort_by_key(|m| m.id);
+    mounts
 }
 
 impl PeerGroup {
@@ -58,22 +59,23 @@ impl PeerGroup {
     }
 
     pub(crate) fn peers(&self) -> Vec<Arc<Mount>> {
-        self.members.lock().peers.iter().filter_map(Weak::upgrade).collect()
+        live(&self.members.lock().peers)
     }
 
     fn slaves(&self) -> Vec<Arc<Mount>> {
-        self.members.lock().slaves.iter().filter_map(Weak::upgrade).collect()
+        live(&self.members.lock().slaves)
     }
 
     /// The group it receives from itself.
     pub(crate) fn master(&self) -> Option<Arc<PeerGroup>> {
-        self.peers().first().and_then(|m| m.master())
+        let peer = self.members.lock().peers.values().find_map(Weak::upgrade);
+        peer.and_then(|m| m.master())
     }
 }
 
 /// Makes `mnt` one of the group.
 pub(crate) fn join_group(mnt: &Arc<Mount>, group: &Arc<PeerGroup>) {
-    add(&mut group.members.lock().peers, mnt);
+    group.members.lock().peers.insert(address(mnt), Arc::downgrade(mnt));
     mnt.tree.write().group = Some(group.clone());
     mnt.set_flags(mnt.flags() - MountFlags::UNBINDABLE);
 }
@@ -81,13 +83,13 @@ pub(crate) fn join_group(mnt: &Arc<Mount>, group: &Arc<PeerGroup>) {
 /// Makes `mnt` receive from `master`, and from nobody else.
 pub(crate) fn set_master(mnt: &Arc<Mount>, master: Option<Arc<PeerGroup>>) {
     if let Some(master) = &master {
-        add(&mut master.members.lock().slaves, mnt);
+        master.members.lock().slaves.insert(address(mnt), Arc::downgrade(mnt));
     }
     let old = std::mem::replace(&mut mnt.tree.write().master, master.clone());
     if let Some(old) = old
         && !master.is_some_and(|m| Arc::ptr_eq(&m, &old))
     {
-        remove(&mut old.members.lock().slaves, mnt);
+        old.members.lock().slaves.remove(&address(mnt));
     }
 }
 
@@ -102,14 +104,23 @@ pub(crate) fn make_shared(table: &MountTable, mnt: &Arc<Mount>) {
 /// Linux: `do_make_slave`.
 fn make_slave(mnt: &Arc<Mount>) {
     let Some(group) = mnt.tree.write().group.take() else { return };
-    remove(&mut group.members.lock().peers, mnt);
-    if !group.peers().is_empty() {
+    let (alone, slaves) = {
+        let mut members = group.members.lock();
+        members.peers.remove(&address(mnt));
+        // A copy that came to nothing leaves a dead entry.
+        let alone = members.peers.values().all(|m| m.strong_count() == 0);
+        (alone, if alone { std::mem::take(&mut members.slaves) } else { MountMap::new() })
+    };
+    if !alone {
         set_master(mnt, Some(group));
         return;
     }
     let master = mnt.master();
-    for slave in group.slaves() {
-        set_master(&slave, master.clone());
+    for slave in slaves.values().filter_map(Weak::upgrade) {
+        slave.tree.write().master = master.clone();
+    }
+    if let Some(master) = master {
+        master.members.lock().slaves.extend(slaves);
     }
 }
 
@@ -133,6 +144,7 @@ pub(crate) fn change_propagation(table: &MountTable, mnt: &Arc<Mount>, to: Propa
 pub(crate) fn receivers(mnt: &Arc<Mount>) -> Vec<Arc<Mount>> {
     let mut seen = MountSet::from([address(mnt)]);
     let mut groups: Vec<Arc<PeerGroup>> = mnt.group().into_iter().collect();
+    let mut known: HashSet<u64> = groups.iter().map(|g| g.id).collect();
     let mut out = Vec::new();
     let mut at = 0;
     while let Some(group) = groups.get(at).cloned() {
@@ -140,10 +152,16 @@ pub(crate) fn receivers(mnt: &Arc<Mount>) -> Vec<Arc<Mount>> {
         out.extend(group.peers().into_iter().filter(|m| seen.insert(address(m))));
         for slave in group.slaves() {
             match slave.group() {
-                Some(g) if !groups.iter().any(|known| Arc::ptr_eq(known, &g)) => groups.push(g),
-                Some(_) => {}
-                None if seen.insert(address(&slave)) => out.push(slave),
-                None => {}
+                Some(g) => {
+                    if known.insert(g.id) {
+                        groups.push(g);
+                    }
+                }
+                None => {
+                    if seen.insert(address(&slave)) {
+                        out.push(slave);
+                    }
+                }
             }
         }
     }
@@ -164,18 +182,20 @@ fn destinations(dest: &Arc<Mount>) -> Vec<Destination> {
     let Some(group) = dest.group() else { return Vec::new() };
     let peers = group.peers().into_iter().filter(|m| !Arc::ptr_eq(m, dest)).collect();
     let mut out = vec![Destination { mounts: peers, from: 0, shared: true, source: None }];
+    let mut known = HashSet::from([group.id]);
     let mut groups = vec![(group, 0)];
     let mut at = 0;
     while let Some((group, from)) = groups.get(at).cloned() {
         at += 1;
         for slave in group.slaves() {
             match slave.group() {
-                Some(g) if !groups.iter().any(|(known, _)| Arc::ptr_eq(known, &g)) => {
-                    let mounts = g.peers();
-                    groups.push((g, out.len()));
-                    out.push(Destination { mounts, from, shared: true, source: None });
+                Some(g) => {
+                    if known.insert(g.id) {
+                        let mounts = g.peers();
+                        groups.push((g, out.len()));
+                        out.push(Destination { mounts, from, shared: true, source: None });
+                    }
                 }
-                Some(_) => {}
                 None => out.push(Destination { mounts: vec![slave], from, shared: false, source: None }),
             }
         }
@@ -201,6 +221,8 @@ pub(crate) fn propagate_mnt(
     source: &Arc<Mount>,
 ) -> Result<Vec<Propagated>, Errno> {
     let mut copies = Vec::new();
+    let size = source.subtree().len();
+    let mut pending: HashMap<u64, usize> = dest.ns().map(|ns| (ns.id, size)).into_iter().collect();
     let mut all = destinations(dest);
     for at in 0..all.len() {
         let Some((before, here)) = all.split_at_mut_checked(at) else { break };
@@ -211,9 +233,10 @@ pub(crate) fn propagate_mnt(
         let mut first: Option<Arc<Mount>> = None;
         for m in &here.mounts {
             // A mount that does not show the place has nothing to mount on.
-            if m.ns().is_none() || !mountpoint.is_subdir(&m.root) {
-                continue;
-            }
+            let Some(ns) = m.ns().filter(|_| mountpoint.is_subdir(&m.root)) else { continue };
+            let more = pending.entry(ns.id).or_default();
+            *more += size;
+            ns.count_mounts(*more)?;
             let (from, flags) = match (&first, at) {
                 (Some(first), _) => (first, CopyFlags::MAKE_SHARED),
                 (None, 0) => (&received, CopyFlags::MAKE_SHARED),
@@ -221,14 +244,6 @@ pub(crate) fn propagate_mnt(
                 (None, _) => (&received, CopyFlags::SLAVE),
             };
             let copy = copy_tree(vfs, from, &from.root, flags)?;
-            if let Some(ns) = m.ns() {
-                let pending: usize = copies
-                    .iter()
-                    .filter(|p: &&Propagated| p.parent.ns().is_some_and(|n| Arc::ptr_eq(&n, &ns)))
-                    .map(|p| p.copy.subtree().len())
-                    .sum();
-                ns.count_mounts(pending + copy.subtree().len())?;
-            }
             if at > 0 && here.shared && first.is_none() {
                 here.source = Some(copy.clone());
             }

@@ -94,7 +94,9 @@ impl Renaming<'_, '_> {
                 if new_dir.is_subdir(old_dir) { (old_dir, new_dir) } else { (new_dir, old_dir) };
             let _first = first.dir_lock.lock();
             let _second = if same_dir { None } else { Some(second.dir_lock.lock_nested()) };
-            if !old.is_child_of(old_dir) || !new.is_child_of(new_dir) || new.is_negative() != target.is_none()
+            if !old.is_child_of(old_dir, self.old_last.name())
+                || !new.is_child_of(new_dir, self.new_last.name())
+                || new.is_negative() != target.is_none()
             {
                 return Ok(false);
             }
@@ -116,6 +118,8 @@ impl Renaming<'_, '_> {
                 replaced: target,
                 flags: self.flags,
             };
+            let _old_change = old_dir.begin_change();
+            let _new_change = (!same_dir).then(|| new_dir.begin_change());
             old_inode.ops().rename(&rename, self.ctx)?;
             self.move_dentries(old, new, target);
         }
@@ -184,10 +188,6 @@ impl Renaming<'_, '_> {
     /// Puts the dentries where the filesystem has put the files.
     fn move_dentries(&self, old: &Arc<Dentry>, new: &Arc<Dentry>, target: Option<&Arc<Inode>>) {
         let (old_dir, new_dir) = (&self.old_dir.dentry, &self.new_dir.dentry);
-        old_dir.dir_changed();
-        if !Arc::ptr_eq(old_dir, new_dir) {
-            new_dir.dir_changed();
-        }
         if self.exchange() {
             old.d_exchange(new);
             return;
@@ -199,8 +199,7 @@ impl Renaming<'_, '_> {
         new.d_drop();
         old.d_move(new_dir, self.new_last.name());
         if !self.flags.contains(RenameFlags::WHITEOUT) {
-            let generation = old_dir.generation();
-            old_dir.d_add(self.old_last.name(), None, generation);
+            old_dir.add_negative(self.old_last.name());
         }
     }
 

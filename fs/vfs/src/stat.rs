@@ -1,7 +1,7 @@
 //! Linux: fs/stat.c, fs/statfs.c, and faccessat(2) of fs/open.c.
 
 use crate::namei::{At, LookupFlags, Nameidata, user_path_at};
-use crate::{Access, Attr, FileType, Path, StatFs, TaskContext};
+use crate::{Access, Attr, FileType, Mount, MountFlags, Path, StatFs, TaskContext};
 use sentry_auth::{CapSet, Cred, SecureBits};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, EINVAL, ENOENT, EROFS};
@@ -79,6 +79,33 @@ pub fn vfs_fstat(ctx: &dyn TaskContext, fd: i32) -> Result<Kstat, Errno> {
 pub fn user_statfs(ctx: &dyn TaskContext, name: &[u8]) -> Result<(StatFs, Path), Errno> {
     let path = user_path_at(ctx, &At::Cwd, name, LookupFlags::FOLLOW)?;
     Ok((path.dentry.sb().ops.statfs(), path))
+}
+
+/// fstatfs(2), as [`user_statfs`].
+///
+/// # Errors
+/// `EBADF`.
+pub fn fd_statfs(ctx: &dyn TaskContext, fd: i32) -> Result<(StatFs, Path), Errno> {
+    let file = ctx.files().get_raw(fd).ok_or(sentry_uapi::errno::EBADF)?;
+    let path = file.path().clone();
+    Ok((path.dentry.sb().ops.statfs(), path))
+}
+
+/// `f_flags` of statfs(2): `ST_*`. Linux: `calculate_f_flags`.
+pub fn calculate_f_flags(mnt: &Mount) -> u64 {
+    const ST_VALID: u64 = 0x20;
+    let flags = mnt.flags();
+    let bits = [
+        (mnt.is_read_only(), 1),
+        (flags.contains(MountFlags::NOSUID), 2),
+        (flags.contains(MountFlags::NODEV), 4),
+        (flags.contains(MountFlags::NOEXEC), 8),
+        (flags.contains(MountFlags::NOATIME), 1024),
+        (flags.contains(MountFlags::NODIRATIME), 2048),
+        (flags.contains(MountFlags::RELATIME), 4096),
+        (flags.contains(MountFlags::NOSYMFOLLOW), 8192),
+    ];
+    bits.iter().filter(|(set, _)| *set).fold(ST_VALID, |all, (_, bit)| all | bit)
 }
 
 /// The caller's credentials with the real ids in force. Linux: `access_override_creds`.

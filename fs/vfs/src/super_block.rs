@@ -29,6 +29,8 @@ bitflags! {
         /// Shows things of the whole system: may only be mounted in a user namespace where it can be seen in full
         /// already. Linux: `SB_I_USERNS_VISIBLE`.
         const USERNS_VISIBLE = 32;
+        /// Dentries nobody uses are not kept. Linux: `DCACHE_DONTCACHE`.
+        const DONTCACHE = 64;
     }
 }
 
@@ -59,6 +61,9 @@ pub trait SuperOps: Any + Send + Sync {
     fn show_options(&self) -> String {
         String::new()
     }
+    /// The last mount is gone, and with it the last open file: what would keep the instance alive in a circle is to be let
+    /// go. A filesystem of a single instance, which may be mounted again, does nothing. Linux: `kill_sb`.
+    fn kill_sb(&self) {}
     /// Changes options of a mounted filesystem. Linux: `reconfigure`.
     fn remount(&self, options: &str) -> Result<(), Errno> {
         let _ = options;
@@ -189,6 +194,9 @@ impl SuperBlock {
 
     /// Keeps a dentry alive for a while, and lets go of one that has not been used for long.
     pub(crate) fn keep(&self, dentry: &Arc<Dentry>) {
+        if self.flags.contains(SuperFlags::DONTCACHE) {
+            return;
+        }
         let mut lru = self.lru.lock();
         lru.push(dentry.clone());
         let mut old = None;
@@ -232,6 +240,7 @@ impl SuperBlock {
             for inode in marked.iter().filter_map(Weak::upgrade) {
                 crate::notify::fsnotify_unmount(&inode);
             }
+            self.ops.kill_sb();
         }
     }
 
@@ -284,6 +293,23 @@ impl SuperBlock {
             self.read_only.store(false, Ordering::SeqCst);
             return Err(EBUSY);
         }
+        Ok(())
+    }
+
+    /// Changes options and whether it can be written. Linux: `reconfigure_super`.
+    ///
+    /// # Errors
+    /// `EBUSY` while somebody writes to what is to become read-only; the filesystem's.
+    pub(crate) fn reconfigure(&self, read_only: bool, options: &str) -> Result<(), Errno> {
+        let was = self.is_read_only();
+        if read_only {
+            self.make_read_only()?;
+        }
+        if let Err(e) = self.ops.remount(options) {
+            self.set_read_only(was);
+            return Err(e);
+        }
+        self.set_read_only(read_only);
         Ok(())
     }
 

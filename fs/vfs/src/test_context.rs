@@ -44,14 +44,14 @@ impl TestContext {
     pub fn new() -> TestContext {
         let user_ns = UserNamespace::new_initial();
         let vfs = Vfs::new(Arc::new(Clocks::host()), &user_ns);
-        let root = Mount::new_internal(vfs.alloc_mount_id(), TestFs::new(&vfs, &user_ns));
-        TestContext::with_root(vfs, user_ns, root)
+        let root = Mount::new_internal(vfs.alloc_mount_id(), TestFs::new_root(&vfs, &user_ns));
+        TestContext::with_root(vfs, user_ns, &root)
     }
 
     /// Root in a kernel, with `root` at the top of its mount namespace.
-    pub fn with_root(vfs: Arc<Vfs>, user_ns: Arc<UserNamespace>, root: Arc<Mount>) -> TestContext {
+    pub fn with_root(vfs: Arc<Vfs>, user_ns: Arc<UserNamespace>, root: &Arc<Mount>) -> TestContext {
         let top = Path { mnt: root.clone(), dentry: root.root.clone() };
-        let mnt_ns = MountNamespace::new(&vfs, vfs.alloc_ino(), user_ns.clone(), &root);
+        let mnt_ns = MountNamespace::new(&vfs, vfs.alloc_ino(), user_ns.clone(), root);
         TestContext {
             cred: Arc::new(Cred::root(user_ns)),
             vfs,

@@ -50,11 +50,11 @@ pub fn root_context() -> crate::TestContext {
 
 impl TestFs {
     /// The root of a fresh instance.
-    pub fn new(vfs: &Vfs, user_ns: &Arc<UserNamespace>) -> Arc<Dentry> {
+    pub fn new_root(vfs: &Vfs, user_ns: &Arc<UserNamespace>) -> Arc<Dentry> {
         TestFs::with_flags(vfs, user_ns, SuperFlags::ATIME)
     }
 
-    /// As [`TestFs::new`], with flags of the caller's choice.
+    /// As [`TestFs::new_root`], with flags of the caller's choice.
     pub fn with_flags(vfs: &Vfs, user_ns: &Arc<UserNamespace>, flags: SuperFlags) -> Arc<Dentry> {
         let ops = Box::new(TestFs { next_ino: AtomicU64::new(2), lookups: AtomicUsize::new(0) });
         let sb = SuperBlock::new(
@@ -149,7 +149,7 @@ impl FileSystemType for TestFs {
         if mount.options.contains("bad") {
             return Err(EINVAL);
         }
-        Ok(TestFs::new(ctx.vfs(), &mount.user_ns))
+        Ok(TestFs::new_root(ctx.vfs(), &mount.user_ns))
     }
 }
 

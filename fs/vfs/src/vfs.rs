@@ -7,7 +7,7 @@ use crate::timerfd::RealtimeTimers;
 use crate::{
     Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
 };
-use crate::{DeviceTable, FileSystemTable, MountTable, OpenSpecial, SetAttr, SuperOps, TaskContext};
+use crate::{DeviceTable, FileSystemTable, MountTable, SetAttr, SuperOps, TaskContext};
 use crate::{EpollLimits, InotifyLimits, PipeLimits};
 use sentry_auth::{CapSet, Cred, Kgid, Kuid, UserNamespace, ns_capable};
 use sentry_sync::{Mutex, level};
@@ -17,8 +17,8 @@ use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::stat::makedev;
 use sentry_uapi::time::Timespec;
 use std::any::Any;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 /// A filesystem that is mounted only inside the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +59,7 @@ pub struct Vfs {
     mounts: Arc<MountTable>,
     devices: DeviceTable,
     filesystems: FileSystemTable,
-    fifo_open: OnceLock<Arc<OpenSpecial>>,
-    close_hook: OnceLock<CloseHook>,
 }
-
-/// Called when a descriptor is closed, for the locks of its process on the file. Linux: `locks_remove_posix`.
-pub type CloseHook = fn(&dyn TaskContext, &File);
 
 impl Vfs {
     /// A fresh one, with no filesystem mounted.
@@ -109,8 +104,6 @@ impl Vfs {
             mounts: MountTable::new(),
             devices: DeviceTable::default(),
             filesystems: FileSystemTable::default(),
-            fifo_open: OnceLock::new(),
-            close_hook: OnceLock::new(),
         })
     }
 
@@ -142,24 +135,6 @@ impl Vfs {
     /// The types of filesystems that can be mounted.
     pub fn filesystems(&self) -> &FileSystemTable {
         &self.filesystems
-    }
-
-    /// Says how FIFOs are opened. Counts once, at boot.
-    pub fn set_fifo_open(&self, open: Arc<OpenSpecial>) {
-        let _ = self.fifo_open.set(open);
-    }
-
-    pub(crate) fn fifo_open(&self) -> Option<&Arc<OpenSpecial>> {
-        self.fifo_open.get()
-    }
-
-    /// Says what closing a descriptor does beside the file's own `flush`. Counts once, at boot.
-    pub fn set_close_hook(&self, hook: CloseHook) {
-        let _ = self.close_hook.set(hook);
-    }
-
-    pub(crate) fn close_hook(&self) -> Option<CloseHook> {
-        self.close_hook.get().copied()
     }
 
     /// A number that joins the two events of a move. Linux: `fsnotify_get_cookie`.

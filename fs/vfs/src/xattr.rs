@@ -79,7 +79,7 @@ fn check_name(name: &[u8]) -> Result<(), Errno> {
 /// setxattr(2) at a path. Linux: `setxattr`, `vfs_setxattr`.
 ///
 /// # Errors
-/// `EINVAL` for flags; `ERANGE` for the name; `E2BIG`; `EROFS`; `EPERM`, `EACCES`; `EOPNOTSUPP`; the filesystem's.
+/// `EROFS`; `EINVAL` for flags; `ERANGE` for the name; `E2BIG`; `EPERM`, `EACCES`; `EOPNOTSUPP`; the filesystem's.
 pub fn vfs_setxattr(
     ctx: &dyn TaskContext,
     path: &Path,
@@ -87,13 +87,13 @@ pub fn vfs_setxattr(
     value: &[u8],
     flags: u32,
 ) -> Result<(), Errno> {
+    let inode: &Arc<Inode> = path.inode().ok_or(ENOENT)?;
+    let _write = path.mnt.want_write()?;
     let flags = XattrFlags::from_bits(flags).ok_or(EINVAL)?;
     check_name(name)?;
     if value.len() > XATTR_SIZE_MAX {
         return Err(E2BIG);
     }
-    let inode: &Arc<Inode> = path.inode().ok_or(ENOENT)?;
-    let _write = path.mnt.want_write()?;
     if name == XATTR_NAME_CAPS {
         may_change_security(ctx, inode, name)?;
     }
@@ -140,11 +140,11 @@ pub fn vfs_listxattr(ctx: &dyn TaskContext, path: &Path) -> Result<Vec<u8>, Errn
 /// removexattr(2) at a path. Linux: `vfs_removexattr`.
 ///
 /// # Errors
-/// `ERANGE` for the name; `EROFS`; `EPERM`, `EACCES`; `ENODATA`; `EOPNOTSUPP`.
+/// `EROFS`; `ERANGE` for the name; `EPERM`, `EACCES`; `ENODATA`; `EOPNOTSUPP`.
 pub fn vfs_removexattr(ctx: &dyn TaskContext, path: &Path, name: &[u8]) -> Result<(), Errno> {
-    check_name(name)?;
     let inode = path.inode().ok_or(ENOENT)?;
     let _write = path.mnt.want_write()?;
+    check_name(name)?;
     xattr_permission(ctx, inode, name, Access::WRITE)?;
     may_change_security(ctx, inode, name)?;
     resolve_name(name)?;

@@ -1,4 +1,4 @@
-//! capset(2) and the bounding and ambient sets of prctl(2).
+//! capget(2), capset(2) and the bounding and ambient sets of prctl(2).
 
 use nix::errno::Errno;
 use std::ffi::c_ulong;
@@ -18,6 +18,20 @@ struct Data {
     effective: u32,
     permitted: u32,
     inheritable: u32,
+}
+
+/// The effective set of the calling thread.
+///
+/// # Errors
+/// As capget(2).
+pub fn effective_capabilities() -> Result<u64, Errno> {
+    let header = Header { version: VERSION_3, pid: 0 };
+    let mut data = [Data { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    // SAFETY: the kernel reads one header and, by its version, writes two words of data.
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) };
+    Errno::result(result)?;
+    let [low, high] = data;
+    Ok(u64::from(low.effective) | u64::from(high.effective) << 32)
 }
 
 /// Makes `keep` (bit *n* is capability *n*) the permitted and effective set of the calling thread and empties its

@@ -424,3 +424,43 @@ pub fn listxattr(fd: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     buf.truncate(n);
     Ok(buf.split(|b| *b == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_name_is_never_a_path() {
+        for bad in [b"".as_slice(), b".", b"..", b"a/b", b"/", b"a\0b", &[b'x'; 256]] {
+            assert!(component(bad).is_err(), "{bad:?}");
+        }
+        assert!(component(b"...").is_ok());
+    }
+
+    #[test]
+    fn entries_are_parsed_and_cut_ones_refused() {
+        let mut record = Vec::new();
+        record.extend(7u64.to_ne_bytes());
+        record.extend(99u64.to_ne_bytes());
+        record.extend(24u16.to_ne_bytes());
+        record.extend([4]);
+        record.extend(b"name\0");
+        let expected = HostDirent { ino: 7, next: 99, dtype: 4, name: b"name".as_slice().into() };
+        assert_eq!(parse_dirent(&record), Some((expected, &[][..])));
+        for len in 0..24 {
+            assert_eq!(parse_dirent(&record[..len]), None);
+        }
+    }
+
+    #[test]
+    fn links_are_opened_as_themselves_or_not_at_all() -> Result<(), Errno> {
+        let proc: OwnedFd = std::fs::File::open("/proc").map_err(|_| EIO)?.into();
+        let link = open_beneath(proc.as_fd(), b"self", libc::O_PATH, 0)?;
+        assert_eq!(stat(link.as_fd())?.mode & libc::S_IFMT, libc::S_IFLNK);
+        assert_eq!(readlink(link.as_fd())?, readlink_at(proc.as_fd(), b"self")?);
+        let followed = open_beneath(proc.as_fd(), b"self", libc::O_RDONLY, 0);
+        assert_eq!(followed.err(), Some(sentry_uapi::errno::ELOOP));
+        Ok(())
+    }
+}

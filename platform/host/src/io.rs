@@ -79,17 +79,3 @@ pub fn writev(fd: BorrowedFd<'_>, segs: &[HostSeg]) -> Result<usize, Errno> {
     // SAFETY: the segments were vouched for when they were made.
     result(unsafe { libc::writev(fd.as_raw_fd(), segs.as_ptr().cast(), count(segs)) })
 }
-
-/// Has the host put memory behind a segment that is about to be written, in one call rather than by a fault for each
-/// page. Linux: `MADV_POPULATE_WRITE`.
-///
-/// # Errors
-/// `EFAULT` or `ENOMEM` when there is no memory to be had; a host that does not know the call is no error.
-pub fn populate(seg: HostSeg) -> Result<(), Errno> {
-    // SAFETY: advice on memory that was vouched for when the segment was made; it changes no contents.
-    let ret = unsafe { libc::madvise(seg.ptr().cast(), seg.len(), libc::MADV_POPULATE_WRITE) };
-    match result(if ret == 0 { 0 } else { -1 }) {
-        Ok(_) | Err(sentry_uapi::errno::EINVAL) => Ok(()),
-        Err(e) => Err(e),
-    }
-}

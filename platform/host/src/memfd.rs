@@ -82,6 +82,14 @@ impl MemoryWindow {
         nix::fcntl::fallocate(&self.fd, mode, offset, len).map_err(errno)
     }
 
+    /// Puts memory behind the pages of a range.
+    pub fn populate(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
+            return Err(sentry_uapi::errno::EINVAL);
+        };
+        nix::fcntl::fallocate(&self.fd, nix::fcntl::FallocateFlags::empty(), offset, len).map_err(errno)
+    }
+
     /// Bytes of host memory behind the file.
     pub fn resident(&self) -> u64 {
         nix::sys::stat::fstat(&self.fd).map_or(0, |st| u64::try_from(st.st_blocks).unwrap_or(0) * 512)

@@ -22,3 +22,12 @@ pub fn getrandom(buf: &mut [u8]) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+/// As [`getrandom`], for callers that cannot go on without.
+///
+/// # Panics
+/// When the host has no randomness to give, which Linux does not let happen once it has booted.
+#[allow(clippy::expect_used)]
+pub fn fill(buf: &mut [u8]) {
+    getrandom(buf).expect("the host gives random bytes");
+}

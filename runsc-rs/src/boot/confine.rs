@@ -1,10 +1,11 @@
 //! What the sentry gives up for good before it runs guest code.
 //!
-//! Namespaces and the empty root come first, and belong to `boot`; here go capabilities, the right to gain any
-//! (`no_new_privs`), and every system call the sentry does not need.
+//! Namespaces and the empty root come first, and belong to `boot`. Then go capabilities and the right to gain any
+//! (`no_new_privs`), while there is a single thread, since each thread has its own. Last, with the back-end open, goes every
+//! system call the sentry does not need.
 
 use super::{Io, filter, violation};
-use crate::container::{ContainerSpec, MountSource};
+use crate::container::{ContainerSpec, Mount, MountSource};
 use crate::sandbox::control::ControlChannel;
 use anyhow::{Context, Result};
 use nix::sys::prctl;
@@ -13,11 +14,20 @@ use platform_host::capability::drop_capabilities;
 use sentry_auth::CapSet;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-/// The confinement a sentry is going to enter.
+/// Gives up, for this thread and all that it will start, every capability that the container does not call for, and the
+/// right to gain any. `privileged` says whether the sentry has those of root over the host's files to begin with.
+pub(super) fn drop_rights(spec: &ContainerSpec, privileged: bool) -> Result<()> {
+    let kept = kept_capabilities(privileged, writes_to_host(spec));
+    drop_capabilities(kept.bits()).context("cannot drop capabilities")?;
+    prctl::set_no_new_privs().context("prctl(PR_SET_NO_NEW_PRIVS)")?;
+    // A change of capabilities may make the process undumpable, and its children untraceable with it.
+    prctl::set_dumpable(true).context("prctl(PR_SET_DUMPABLE)")
+}
+
+/// The filter of system calls that a sentry is going to enter.
 #[derive(Debug)]
 #[must_use = "guest code may only run in confinement"]
 pub struct Confinement {
-    capabilities: CapSet,
     /// The sockets messages are exchanged on.
     sockets: Vec<RawFd>,
     control: RawFd,
@@ -26,43 +36,30 @@ pub struct Confinement {
 }
 
 impl Confinement {
-    /// The confinement for a container. `privileged` says whether the sentry has the capabilities of root over the
-    /// host's files to begin with.
-    pub(super) fn new(
-        spec: &ContainerSpec,
-        io: &Io,
-        control: &ControlChannel,
-        privileged: bool,
-    ) -> Confinement {
-        let writable_bind = |mount: &crate::container::Mount| {
-            matches!(mount.source, MountSource::Bind { .. }) && !mount.options.readonly()
-        };
-        let writes_to_host = spec.root.writes_to_host() || spec.mounts.iter().any(writable_bind);
+    /// The filter for a container.
+    pub(super) fn new(spec: &ContainerSpec, io: &Io, control: &ControlChannel) -> Confinement {
         let control = control.as_fd().as_raw_fd();
         let mut sockets = vec![control];
         sockets.extend(io.strace.iter().map(|strace| strace.as_fd().as_raw_fd()));
         sockets.extend(io.owners.iter().map(|owners| owners.as_fd().as_raw_fd()));
-        Confinement {
-            capabilities: kept_capabilities(privileged, writes_to_host),
-            sockets,
-            control,
-            writes_to_host,
-        }
+        Confinement { sockets, control, writes_to_host: writes_to_host(spec) }
     }
 
     /// Enters it, with all threads there are and will be. There is no way back.
     ///
     /// # Errors
-    /// When the host refuses a part; the sentry must not go on then.
+    /// When the host refuses it; the sentry must not go on then.
     pub fn enter(self) -> Result<()> {
         violation::install(self.control);
-        drop_capabilities(self.capabilities.bits()).context("cannot drop capabilities")?;
-        prctl::set_no_new_privs().context("prctl(PR_SET_NO_NEW_PRIVS)")?;
-        // Dropping capabilities may have made the process undumpable, and its children untraceable with it.
-        prctl::set_dumpable(true).context("prctl(PR_SET_DUMPABLE)")?;
         filter::install(&filter::Needs { sockets: &self.sockets, writes_to_host: self.writes_to_host })
             .context("cannot install the seccomp filter")
     }
+}
+
+fn writes_to_host(spec: &ContainerSpec) -> bool {
+    let writable_bind =
+        |mount: &Mount| matches!(mount.source, MountSource::Bind { .. }) && !mount.options.readonly();
+    spec.root.writes_to_host() || spec.mounts.iter().any(writable_bind)
 }
 
 /// The kernel checks file permissions itself, for ids of the guest. So it needs to get past the host's checks for its
@@ -110,9 +107,8 @@ mod tests {
         // by _exit.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
-                let capabilities = CapSet::empty();
-                let confinement =
-                    Confinement { capabilities, sockets: vec![control], control, writes_to_host };
+                prctl::set_no_new_privs().unwrap();
+                let confinement = Confinement { sockets: vec![control], control, writes_to_host };
                 let code = if confinement.enter().is_ok() { probe() } else { 99 };
                 violation::exit_now(code)
             }
@@ -188,6 +184,16 @@ mod tests {
         let tiocsti = i64::try_from(libc::TIOCSTI).unwrap();
         stopped(libc::SYS_ioctl, [0, tiocsti, 0, 0]);
         stopped(libc::SYS_fcntl, [0, i64::from(libc::F_SETOWN), 0, 0]);
+    }
+
+    #[test]
+    fn clone3_is_as_if_it_did_not_exist() {
+        let verdict = confined(|| {
+            // SAFETY: names no memory.
+            let result = unsafe { libc::syscall(libc::SYS_clone3, 0, 0) };
+            i32::from(result == -1 && nix::errno::Errno::last() == nix::errno::Errno::ENOSYS)
+        });
+        assert_eq!(verdict, Verdict::Made(1));
     }
 
     #[test]

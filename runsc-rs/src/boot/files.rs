@@ -1,15 +1,15 @@
 //! The file trees of a container: its root, what is mounted over it, and the devices.
 
-use crate::container::{ContainerSpec, Mount as SpecMount, MountSource};
 use crate::boot::root::{HostTree, HostTrees};
+use crate::container::{ContainerSpec, Mount as SpecMount, MountSource};
 use crate::sandbox::owners::Owners;
 use anyhow::{Context, Result, anyhow};
 use fs_hostfs::{HostFs, HostFsParams, Sharing};
 use fs_overlay::OverlayParams;
 use fs_tmpfs::{TmpfsOptions, TmpfsParams};
 use fs_vfs::{
-    At, Dentry, FsStruct, LookupFlags, Mount, MountArgs, MountNamespace, SuperFlags, TaskContext,
-    do_mkdirat, do_mknodat, do_mount, do_symlinkat, user_path_at,
+    At, Dentry, FsStruct, LookupFlags, Mount, MountArgs, MountNamespace, SuperFlags, TaskContext, do_mkdirat,
+    do_mknodat, do_mount, do_symlinkat, user_path_at,
 };
 use sentry_auth::Cred;
 use sentry_kernel::{CurrentTask, Kernel};
@@ -41,8 +41,14 @@ fn sys<T>(what: impl FnOnce() -> String, result: Result<T, Errno>) -> Result<T> 
 
 impl Files {
     /// Makes the root, and opens the host's files.
-    pub(super) fn new(kernel: &Arc<Kernel>, spec: &ContainerSpec, trees: HostTrees, _owners: Option<Owners>) -> Result<Files> {
-        register(kernel)?;
+    pub(super) fn new(
+        kernel: &Arc<Kernel>,
+        spec: &ContainerSpec,
+        trees: HostTrees,
+        _owners: Option<Owners>,
+        cpuinfo: &[u8],
+    ) -> Result<Files> {
+        register(kernel, cpuinfo)?;
         let host = hostfs(kernel, trees.root, spec.root.writes_to_host(), "root")?;
         let root = if spec.root.overlay { overlay(kernel, host)? } else { host };
         if spec.root.readonly {
@@ -59,7 +65,11 @@ impl Files {
                     let writable = !mount.options.readonly();
                     Some(hostfs(kernel, fd, writable, &mount.destination.to_string_lossy())?)
                 }
-                _ => None,
+                Some(HostTree::File(fd)) => {
+                    let writable = !mount.options.readonly();
+                    Some(hostfs(kernel, fd, writable, &mount.destination.to_string_lossy())?)
+                }
+                None => None,
             });
         }
         Ok(Files { mnt_ns, fs, binds })
@@ -72,7 +82,8 @@ impl Files {
             self.mount_one(ctx, mount, bind.as_ref()).with_context(at)?;
         }
         for (path, target) in &spec.symlinks {
-            let made = do_symlinkat(ctx, target.as_os_str().as_bytes(), &At::Cwd, path.as_os_str().as_bytes());
+            let made =
+                do_symlinkat(ctx, target.as_os_str().as_bytes(), &At::Cwd, path.as_os_str().as_bytes());
             ignore_existing(made).map_err(|e| anyhow!("{}: {}", path.display(), e.message()))?;
         }
         for device in &spec.devices {
@@ -120,7 +131,11 @@ impl Files {
                 sys(|| "bind".into(), mounted)
             }
             (MountSource::Bind { path, .. }, None) => {
-                tracing::warn!("{}: only directories can be bound yet; {} left out", path.display(), mount.destination.display());
+                tracing::warn!(
+                    "{}: only directories can be bound yet; {} left out",
+                    path.display(),
+                    mount.destination.display()
+                );
                 Ok(())
             }
         }
@@ -224,14 +239,34 @@ fn overlay(kernel: &Arc<Kernel>, lower: Arc<Dentry>) -> Result<Arc<Dentry>> {
 }
 
 /// Filesystem types and device drivers.
-fn register(kernel: &Arc<Kernel>) -> Result<()> {
+fn register(kernel: &Arc<Kernel>, cpuinfo: &[u8]) -> Result<()> {
     let vfs = &kernel.vfs;
     let total = kernel.memory.limit();
     let all = || -> Result<(), Errno> {
         vfs.filesystems().register(Arc::new(fs_tmpfs::TmpfsType::new(kernel.memory.clone(), total)))?;
         fs_devtmpfs::register_mem_devices(vfs, &kernel.memory)?;
+        fs_devpts::register(kernel)?;
+        let dev = fs_devtmpfs::new_super(fs_devtmpfs::DevtmpfsParams {
+            fs_type: "devtmpfs",
+            vfs,
+            user_ns: kernel.user_ns.clone(),
+            memory: kernel.memory.clone(),
+            total_memory: total,
+        })?;
+        vfs.filesystems().register(Arc::new(fs_devtmpfs::DevtmpfsType::new(dev)))?;
+        let cpus = u32::try_from(kernel.cpus).unwrap_or(1);
+        vfs.filesystems().register(Arc::new(fs_sysfs::SysfsType { cpus }))?;
+        let proc = fs_proc::ProcFs::new(
+            kernel,
+            fs_proc::ProcParams {
+                release: syscalls::RELEASE.into(),
+                version: syscalls::VERSION.into(),
+                cmdline: Vec::new(),
+                cpuinfo: cpuinfo.to_vec(),
+            },
+        );
+        vfs.filesystems().register(Arc::new(proc))?;
         Ok(())
     };
     sys(|| "cannot register filesystems".into(), all())
 }
-

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use nix::libc::*;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter_all_threads,
+    SeccompRule, TargetArch, apply_filter_all_threads, sock_filter,
 };
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
@@ -66,6 +66,8 @@ const ALWAYS: &[i64] = &[
     // Opens beneath a directory of the host's. Its structure is out of a filter's sight, but an absolute path or the
     // current directory only lead to the empty root, and writing is refused by the mount.
     SYS_openat2,
+    // The same; the C library's allocator looks for /proc/sys/vm/overcommit_memory, which is not there.
+    SYS_openat,
     // Waiting.
     SYS_futex,
     SYS_poll,
@@ -116,8 +118,6 @@ const ALWAYS: &[i64] = &[
     SYS_gettid,
     SYS_getrusage,
     SYS_getrandom,
-    // Answered with ENOSYS by the filter below; its flags lie in memory.
-    SYS_clone3,
 ];
 
 /// Calls that make, change and remove host files, for containers that may.
@@ -170,31 +170,31 @@ const NEW_NAMESPACES: u64 = (CLONE_NEWNS
     | CLONE_NEWNET)
     .cast_unsigned() as u64;
 
-/// Compiles the filters and puts them on every thread of the process.
+/// Compiles the filter and puts it on every thread of the process.
 ///
 /// # Errors
-/// When the host does not take them.
+/// When the host does not take it.
 pub(super) fn install(needs: &Needs<'_>) -> Result<()> {
-    // Of two filters the stricter answer counts. This one comes first: glibc falls back to clone(2), which shows its flags.
-    let clone3 = compile(
-        [(SYS_clone3, Vec::new())].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno(ENOSYS)),
-    )?;
-    let calls = compile(rules(needs)?, SeccompAction::Trap, SeccompAction::Allow)?;
-    apply_filter_all_threads(&clone3)?;
-    apply_filter_all_threads(&calls)?;
-    Ok(())
-}
-
-fn errno(errno: i32) -> u32 {
-    errno.cast_unsigned()
-}
-
-fn compile(rules: Rules, mismatch: SeccompAction, matched: SeccompAction) -> Result<BpfProgram> {
     let arch =
         TargetArch::try_from(std::env::consts::ARCH).context("no seccomp filters for this processor")?;
-    Ok(SeccompFilter::new(rules, mismatch, matched, arch)?.try_into()?)
+    let filter = SeccompFilter::new(rules(needs)?, SeccompAction::Trap, SeccompAction::Allow, arch)?;
+    let calls: BpfProgram = filter.try_into()?;
+    let program: BpfProgram = no_clone3()?.into_iter().chain(calls).collect();
+    Ok(apply_filter_all_threads(&program)?)
+}
+
+/// Goes before the list: clone3(2) is answered with `ENOSYS`, upon which glibc falls back to clone(2), whose flags a
+/// filter can see. The compiler knows one answer for all calls that are not listed.
+fn no_clone3() -> Result<[sock_filter; 3]> {
+    let statement = |code: u32, k: u32| {
+        Ok::<_, anyhow::Error>(sock_filter { code: u16::try_from(code)?, jt: 0, jf: 0, k })
+    };
+    let number = u32::try_from(std::mem::offset_of!(seccomp_data, nr))?;
+    Ok([
+        statement(BPF_LD | BPF_W | BPF_ABS, number)?,
+        sock_filter { jf: 1, ..statement(BPF_JMP | BPF_JEQ | BPF_K, u32::try_from(SYS_clone3)?)? },
+        statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS.cast_unsigned())?,
+    ])
 }
 
 fn rules(needs: &Needs<'_>) -> Result<Rules> {
@@ -202,11 +202,8 @@ fn rules(needs: &Needs<'_>) -> Result<Rules> {
     if needs.writes_to_host {
         rules.extend(WRITES.iter().map(|nr| (*nr, Vec::new())));
     }
-    let at_fdcwd = u64::from(AT_FDCWD.cast_unsigned());
     let null = |arg| SeccompCondition::new(arg, Len::Qword, Op::Eq, 0);
 
-    // As openat2; without the current directory it has to be one of the descriptors given.
-    allow_if(&mut rules, SYS_openat, vec![SeccompCondition::new(0, Len::Dword, Op::Ne, at_fdcwd)?])?;
     allow_each(&mut rules, SYS_ioctl, 1, IOCTLS.iter().copied())?;
     allow_each(&mut rules, SYS_fcntl, 1, FCNTLS.iter().map(|cmd| u64::from(cmd.cast_unsigned())))?;
     allow_each(&mut rules, SYS_prctl, 0, PRCTLS.iter().map(|option| u64::from(option.cast_unsigned())))?;

@@ -3,12 +3,14 @@
 use super::confine::Confinement;
 use super::files::Files;
 use super::init;
+use super::terminal::ConsoleStreams;
 use super::{Io, Options};
 use crate::config::PlatformKind;
 use crate::container::ContainerSpec;
 use crate::sandbox::ExitStatus;
 use crate::sandbox::control::{ControlChannel, Request};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
+use fs_devpts::Console;
 use fs_vfs::Vfs;
 use platform::Platform;
 use platform_host::poller::HostPoller;
@@ -37,7 +39,7 @@ pub fn run(
     spec: ContainerSpec,
     io: Io,
     control: &Arc<ControlChannel>,
-    options: Options,
+    options: &Options,
     confinement: Confinement,
 ) -> Result<ExitStatus> {
     let memory = MemoryFile::new().map_err(|e| anyhow!("cannot make the memory file: {e}"))?;
@@ -49,8 +51,8 @@ pub fn run(
     let vdso = VdsoPages { vvar_len: Vdso::VVAR_LEN, image_len: vdso.image_len(), pages: vdso };
     let user_ns = UserNamespace::new_initial();
     let vfs = Vfs::new(clocks.clone(), &user_ns);
-    let Io { stdio, terminal, trees, strace, owners } = io;
-    let tracer = strace.map(|log| super::tracer::new(log));
+    let Io { stdio, terminal, trees, strace, owners, cpuinfo: io_cpuinfo } = io;
+    let tracer = strace.map(super::tracer::new);
     let kernel = Kernel::new(KernelParts {
         platform,
         memory,
@@ -64,12 +66,21 @@ pub fn run(
         vdso: Some(vdso),
     });
     let poller = HostPoller::new().map_err(|e| anyhow!("cannot watch host descriptors: {e}"))?;
-    let files = Files::new(&kernel, &spec, trees, owners)?;
+    let files = Files::new(&kernel, &spec, trees, owners, &io_cpuinfo)?;
     confinement.enter()?;
 
-    let group = init::start(&kernel, spec, files, stdio, terminal, &poller, control)?;
-    spawn_control(control, &kernel, &group)?;
-    Ok(exit_status(kernel.wait_for_init()))
+    let size = terminal.as_ref().map(|t| t.size);
+    let (group, console) = init::start(&kernel, spec, files, stdio, size, &poller, control)?;
+    let streams = match (&console, terminal) {
+        (Some(console), Some(terminal)) => Some(ConsoleStreams::connect(console, terminal.stream)?),
+        _ => None,
+    };
+    spawn_control(control, &kernel, &group, console)?;
+    let status = kernel.wait_for_init();
+    if let Some(streams) = streams {
+        streams.finish();
+    }
+    Ok(exit_status(status))
 }
 
 /// Memory of the host in bytes: what guests may hope for where nothing else is said.
@@ -80,24 +91,37 @@ fn host_memory() -> u64 {
 fn new_platform(kind: PlatformKind, memory: &MemoryFile) -> Result<Arc<dyn Platform>> {
     let fd = memory.fd().as_fd().try_clone_to_owned().context("cannot duplicate the memory file")?;
     match kind {
-        PlatformKind::Auto | PlatformKind::Ptrace => Ok(PtracePlatform::new(fd)?),
-        other => bail!("--platform={other}: not there yet; use --platform=ptrace or leave the choice to auto"),
+        PlatformKind::Ptrace => Ok(PtracePlatform::new(fd)?),
     }
 }
 
 /// Carries out what the command asks for. Its end ends the sandbox.
-fn spawn_control(control: &Arc<ControlChannel>, kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>) -> Result<()> {
+fn spawn_control(
+    control: &Arc<ControlChannel>,
+    kernel: &Arc<Kernel>,
+    group: &Arc<ThreadGroup>,
+    console: Option<Arc<Console>>,
+) -> Result<()> {
     let (control, kernel, group) = (control.clone(), kernel.clone(), group.clone());
     let serve = move || {
         while let Ok(Some(request)) = control.recv() {
             match request {
                 Request::Signal { signo, to_group } => send(&kernel, &group, signo, to_group),
-                Request::WindowSize { .. } | Request::IdsMapped => {}
+                Request::WindowSize { rows, cols } => {
+                    if let Some(console) = &console {
+                        console.resize(rows, cols);
+                    }
+                }
+                Request::IdsMapped => {}
             }
         }
         kernel.kill_all();
     };
-    std::thread::Builder::new().name("control".into()).stack_size(128 << 10).spawn(serve).context("thread")?;
+    std::thread::Builder::new()
+        .name("control".into())
+        .stack_size(128 << 10)
+        .spawn(serve)
+        .context("thread")?;
     Ok(())
 }
 
@@ -105,7 +129,8 @@ fn send(kernel: &Kernel, group: &ThreadGroup, signo: i32, to_group: bool) {
     let info = SigInfo::from_process(signo, SI_USER, 0, 0);
     // A first process that does not handle the signal is ended by it, as it would be without a pid namespace.
     let source = SigSource::Outside;
-    let _ = if to_group { kernel.kill_pgrp(group.id(), info, source) } else { group.send_signal(info, source) };
+    let _ =
+        if to_group { kernel.kill_pgrp(group.id(), info, source) } else { group.send_signal(info, source) };
 }
 
 fn exit_status(status: i32) -> ExitStatus {

@@ -10,6 +10,7 @@ pub mod filter;
 mod init;
 pub mod kernel;
 pub mod root;
+mod terminal;
 mod tracer;
 mod violation;
 
@@ -73,6 +74,8 @@ pub struct Io {
     pub strace: Option<StraceLog>,
     /// Who really owns a host file, where the sentry's user namespace hides it.
     pub owners: Option<Owners>,
+    /// The host's `/proc/cpuinfo`: the same processors run the guest.
+    pub cpuinfo: Vec<u8>,
 }
 
 /// A guest program that cannot be started. To be found in the error of [`kernel::run`]; it decides the exit status of
@@ -124,7 +127,8 @@ pub(crate) fn boot(config: BootConfig, fds: BootFds) -> ! {
     let BootFds { control, stdio, terminal, strace, owners } = fds;
     let control = Arc::new(ControlChannel::new(control));
     end_on_panic(Arc::clone(&control));
-    let io = |trees| Io { stdio, terminal, trees, strace, owners };
+    let cpuinfo = std::fs::read("/proc/cpuinfo").unwrap_or_default();
+    let io = |trees| Io { stdio, terminal, trees, strace, owners, cpuinfo };
     // When the command is gone, there is nobody left to tell.
     let _ = match run(config, io, &control) {
         Ok(status) => control.exited(status),
@@ -171,9 +175,10 @@ fn run(
     fds::close_others(&io, control)?;
     confine::raise_file_limit();
 
-    let privileged = !matches!(id_maps, IdMaps::Single { .. });
-    let confinement = Confinement::new(&spec, &io, control, privileged);
-    kernel::run(spec, io, control, options, confinement)
+    confine::drop_rights(&spec, !matches!(id_maps, IdMaps::Single { .. }))?;
+    tracing::debug!(args = ?spec.process.args, ?options, "set up; starting the kernel");
+    let confinement = Confinement::new(&spec, &io, control);
+    kernel::run(spec, io, control, &options, confinement)
 }
 
 /// Makes the host kill this process with its parent. Both are needed: the signal for a parent that dies later, the look

@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<ExitStatus> {
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let spec = caller::container(caller::Request {
         command: args.command.clone(),
-        root: args.root.clone(),
+        root: std::path::absolute(&args.root)?,
         cwd: args.cwd.clone(),
         uid: args.uid,
         gid: args.gid,

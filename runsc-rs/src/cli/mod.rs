@@ -83,7 +83,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(&cli) {
         Ok(status) => ExitCode::from(status.code()),
         Err(error) => {
-            let message = format!("{error:#}");
+            let message = without_numbers(&format!("{error:#}"));
             report(&message);
             if let Some(path) = &cli.global.log {
                 // There is nowhere left to say that this failed too.
@@ -120,6 +120,16 @@ fn conclude(outcome: Outcome, own: u8, cannot_execute: u8, not_found: u8) -> any
     }
 }
 
+/// Leaves out the numbers that the standard library puts behind the text of a host error.
+fn without_numbers(message: &str) -> String {
+    let mut text = message.to_owned();
+    while let Some(at) = text.find(" (os error ") {
+        let end = text.get(at..).and_then(|rest| rest.find(')')).map_or(text.len(), |len| at + len + 1);
+        text.replace_range(at..end, "");
+    }
+    text
+}
+
 /// One line on standard error.
 fn report(message: &str) {
     let line = message.lines().next().unwrap_or_default();
@@ -141,4 +151,17 @@ fn usage(error: &clap::Error) -> ExitCode {
     let first = first.join(" ");
     report(&format!("{} (see runsc-rs --help)", first.strip_prefix("error: ").unwrap_or(&first)));
     ExitCode::from(USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_errors_are_told_without_their_numbers() {
+        let message = "--root: /r: Permission denied (os error 13)";
+        assert_eq!(without_numbers(message), "--root: /r: Permission denied");
+        assert_eq!(without_numbers("a (os error 1): b (os error 2) c"), "a: b c");
+        assert_eq!(without_numbers("a (os error 1"), "a");
+    }
 }

@@ -131,8 +131,8 @@ impl Channel {
             let mut parts = [IoSliceMut::new(&mut buffer)];
             match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags) {
                 Ok(message) => break (message.bytes, first_descriptor(&message)?),
-                Err(Errno::EINTR) => {}
-                Err(Errno::ECONNRESET) => return Ok(None),
+                // The other end was closed with messages unread. It is told once, and what was sent to us is still there.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(e) => return Err(e).context("control socket"),
             }
         };
@@ -241,6 +241,16 @@ mod tests {
         ControlChannel::new(a).failed(FailureKind::NotFound, "first\nsecond").unwrap();
         let expected = Event::Failed { message: "first".to_owned(), kind: FailureKind::NotFound };
         assert_eq!(b.recv::<Event>().unwrap(), Some(expected));
+    }
+
+    #[test]
+    fn the_last_words_of_an_end_that_did_not_listen_are_heard() {
+        let (a, b) = Channel::pair().unwrap();
+        b.send(&Request::IdsMapped).unwrap();
+        a.send(&Event::Started).unwrap();
+        drop(a);
+        assert_eq!(b.recv::<Event>().unwrap(), Some(Event::Started));
+        assert_eq!(b.recv::<Event>().unwrap(), None);
     }
 
     #[test]

@@ -200,6 +200,7 @@ impl Sandbox {
             }
             return Ok(false);
         };
+        tracing::debug!(?event, "from the sentry");
         match event {
             Event::Started => self.started = true,
             Event::Exited(status) => self.outcome = Some(Outcome::Ended(status)),
@@ -209,7 +210,7 @@ impl Sandbox {
     }
 
     /// Passes a signal on. That the sandbox may just have ended is no error.
-    fn forward(&self, signal: Received) {
+    fn forward(&mut self, signal: Received) {
         let request = match (signal.signo, &self.terminal) {
             (nix::libc::SIGWINCH, Some(terminal)) => match terminal.window_size() {
                 Some(size) => Request::WindowSize { rows: size.rows, cols: size.cols },
@@ -218,10 +219,22 @@ impl Sandbox {
             (nix::libc::SIGWINCH, None) => return,
             (signo, _) => Request::Signal { signo, to_group: signal.from_terminal },
         };
+        tracing::debug!(?request, "passing on");
         let _ = self.request(&request);
         if signal.signo == nix::libc::SIGTSTP {
-            // The caller's shell waits for this process to stop, not for one in the container.
-            let _ = raise(Signal::SIGSTOP);
+            self.stop();
+        }
+    }
+
+    /// Stops this process until somebody continues it: the caller's shell waits for that, not for a stop in the container.
+    fn stop(&mut self) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.disconnect();
+        }
+        let _ = raise(Signal::SIGSTOP);
+        if let Some(terminal) = &mut self.terminal {
+            // It may have hung up in the meantime, which its input will tell.
+            let _ = terminal.connect();
         }
     }
 }

@@ -6,7 +6,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// Not passed on: those that mean this process alone, or that it must die of.
-const KEPT: [Signal; 12] = [
+const KEPT: [Signal; 14] = [
     Signal::SIGKILL,
     Signal::SIGSTOP,
     Signal::SIGSEGV,
@@ -19,6 +19,9 @@ const KEPT: [Signal; 12] = [
     Signal::SIGCHLD,
     Signal::SIGPIPE,
     Signal::SIGURG,
+    // In the background, using the terminal has to stop this process, as it would any.
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
 ];
 
 /// A signal sent to the command.

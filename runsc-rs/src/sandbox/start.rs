@@ -15,7 +15,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sched::CloneFlags;
 use nix::unistd::{getegid, geteuid};
+use platform_host::capability::effective_capabilities;
 use platform_host::clone::{Cloned, clone_process};
+use sentry_auth::CapSet;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Starts a sandbox with one container. The caller's standard input, output and error become the container's.
@@ -34,7 +36,7 @@ pub fn start(spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
     let wanted = wanted_id_maps(config.rootless);
     let (owners, sentry_owners) = match wanted {
         IdMaps::Single { .. } => OwnersServer::pair().map(|(server, client)| (Some(server), Some(client)))?,
-        _ => (None, None),
+        IdMaps::Identity | IdMaps::NoNamespace => (None, None),
     };
     let (cloned, id_maps) = clone(wanted)?;
     match cloned {
@@ -51,6 +53,7 @@ pub fn start(spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
             boot::boot(BootConfig { spec, options, id_maps }, fds)
         }
         Cloned::Parent { pid, pidfd } => {
+            tracing::debug!(%pid, ?id_maps, "the sentry's process has started");
             // The other ends are the sentry's alone from now on, so that its death is seen on ours.
             drop((sentry_control, sentry_terminal, stdio, sentry_strace, sentry_owners));
             let mut sandbox = Sandbox::new(pid, pidfd, control, signals, strace, owners);
@@ -68,7 +71,11 @@ pub fn start(spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
 
 /// The ids the sentry is to have, before the host has been asked.
 fn wanted_id_maps(rootless: bool) -> IdMaps {
-    if geteuid().is_root() && !rootless {
+    // What the host asks of whoever maps ids that are not its own, 0 among them. Linux: `new_idmap_permitted` and
+    // `verify_root_map` (6.1).
+    let needed = CapSet::SETUID | CapSet::SETGID | CapSet::SETFCAP;
+    let held = CapSet::from_bits_truncate(effective_capabilities().unwrap_or(0));
+    if held.contains(needed) && !rootless {
         IdMaps::Identity
     } else {
         IdMaps::Single { uid: geteuid().as_raw(), gid: getegid().as_raw() }
@@ -85,7 +92,7 @@ fn clone(wanted: IdMaps) -> Result<(Cloned, IdMaps)> {
     // SAFETY: the command is single-threaded, which `start` asks of its caller.
     match unsafe { clone_process(namespaces | CloneFlags::CLONE_NEWUSER) } {
         Ok(cloned) => Ok((cloned, wanted)),
-        Err(Errno::EPERM | Errno::ENOSPC | Errno::EUSERS | Errno::EINVAL) if wanted == IdMaps::Identity => {
+        Err(Errno::EPERM | Errno::ENOSPC | Errno::EUSERS | Errno::EINVAL) if geteuid().is_root() => {
             tracing::debug!("no user namespace to be had; root needs none");
             // SAFETY: as above.
             let cloned = unsafe { clone_process(namespaces) }.map_err(no_namespaces)?;

@@ -119,6 +119,11 @@ impl TerminalProxy {
         Ok(())
     }
 
+    /// Gives the caller's terminal back for a while, until [`TerminalProxy::connect`].
+    pub(super) fn disconnect(&mut self) {
+        self.raw = None;
+    }
+
     /// The size of the caller's terminal.
     pub(super) fn window_size(&self) -> Option<WindowSize> {
         window_size(&self.tty).ok()

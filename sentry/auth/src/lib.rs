@@ -12,7 +12,7 @@ mod id;
 mod id_map;
 mod user_namespace;
 
-pub use capability::CapSet;
+pub use capability::{CAP_LAST_CAP, CapSet};
 pub use commoncap::{capable_wrt_inode_uidgid, inode_owner_or_capable, ns_capable};
 pub use cred::{Cred, SecureBits};
 pub use groups::{GroupInfo, NGROUPS_MAX};

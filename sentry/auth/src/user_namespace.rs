@@ -4,7 +4,7 @@ use crate::{CapSet, Cred, IdMap, Kgid, Kuid};
 use sentry_sync::{RwLock, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{ENOSPC, EPERM};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Deepest nesting of user namespaces.
 const MAX_LEVEL: u32 = 32;
@@ -17,6 +17,7 @@ pub struct UserNamespace {
     group: Kgid,
     level: u32,
     parent_could_setfcap: bool,
+    inum: OnceLock<u64>,
     state: RwLock<State, { level::USER_NS }>,
 }
 
@@ -37,6 +38,7 @@ impl UserNamespace {
             group: Kgid::GLOBAL_ROOT,
             level: 0,
             parent_could_setfcap: true,
+            inum: OnceLock::new(),
             state: RwLock::new(State { uid_map: map.clone(), gid_map: map, setgroups_allowed: true }),
         })
     }
@@ -61,6 +63,7 @@ impl UserNamespace {
             group: cred.egid,
             level: parent.level + 1,
             parent_could_setfcap: cred.cap_effective.contains(CapSet::SETFCAP),
+            inum: OnceLock::new(),
             state: RwLock::new(State { uid_map: Arc::default(), gid_map: Arc::default(), setgroups_allowed }),
         }))
     }
@@ -88,6 +91,16 @@ impl UserNamespace {
     /// Whether the creator held CAP_SETFCAP, which mapping the parent's root from inside needs.
     pub fn parent_could_setfcap(&self) -> bool {
         self.parent_could_setfcap
+    }
+
+    /// The number nsfs shows it by: `alloc`'s, asked for once. Linux: `ns.inum`.
+    pub fn inum(&self, alloc: impl FnOnce() -> u64) -> u64 {
+        *self.inum.get_or_init(alloc)
+    }
+
+    /// What `/proc/[pid]/setgroups` shows. Linux: `USERNS_SETGROUPS_ALLOWED`.
+    pub fn setgroups_allowed(&self) -> bool {
+        self.state.read().setgroups_allowed
     }
 
     /// The user id map.

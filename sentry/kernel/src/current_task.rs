@@ -16,7 +16,8 @@ use std::any::Any;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 /// What restart_syscall(2) goes on with.
 pub type RestartFn = Box<dyn FnOnce(&mut CurrentTask) -> Result<u64, SyscallExit>>;
@@ -41,6 +42,8 @@ pub struct CurrentTask {
     pub(crate) in_syscall: Option<u64>,
     /// Set by exit: the thread ends with this wait status.
     pub(crate) exit_status: Option<i32>,
+    /// Time asleep since the task left guest code: no CPU time.
+    pub(crate) slept: Cell<Duration>,
     /// `rseq(2)` registration: address, length, signature.
     pub rseq: Option<(u64, u32, u32)>,
 }
@@ -60,6 +63,7 @@ impl CurrentTask {
             last_fault: None,
             in_syscall: None,
             exit_status: None,
+            slept: Cell::new(Duration::ZERO),
             rseq: None,
         }
     }
@@ -109,7 +113,12 @@ impl CurrentTask {
     pub fn commit_creds(&mut self, new: Cred) {
         let old = self.task.cred();
         let gained = !old.cap_permitted.contains(new.cap_permitted);
-        if old.euid != new.euid || old.egid != new.egid || old.fsuid != new.fsuid || old.fsgid != new.fsgid || gained {
+        if old.euid != new.euid
+            || old.egid != new.egid
+            || old.fsuid != new.fsuid
+            || old.fsgid != new.fsgid
+            || gained
+        {
             self.task.dumpable.store(0, Ordering::Relaxed);
             self.task.pdeath_signal.store(0, Ordering::Relaxed);
         }
@@ -126,13 +135,21 @@ impl CurrentTask {
         self.task.killed.load(Ordering::SeqCst)
     }
 
+    /// Sleeps on the task's parker; the time counts as none.
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
+        let began = Instant::now();
+        let woken = self.task.parker.park(deadline);
+        self.slept.set(self.slept.get() + began.elapsed());
+        woken
+    }
+
     /// Sleeps until woken or killed, whatever other signals come. Returns false when the task is to end.
     pub(crate) fn sleep_killable(&self) -> bool {
         if self.fatal_signal_pending() {
             return false;
         }
         self.task.set_run_state(RunState::Uninterruptible);
-        self.task.parker.park(None);
+        self.park(None);
         self.task.set_run_state(RunState::Running);
         !self.fatal_signal_pending()
     }
@@ -191,7 +208,13 @@ impl TaskContext for CurrentTask {
     }
 
     fn send_sig(&self, signo: i32) {
-        let info = SigInfo::new(signo, sentry_uapi::signal::SI_KERNEL);
+        // As if it had sent the signal itself. Linux: `SEND_SIG_NOINFO`.
+        let process = self.task.kernel.root_pid_ns.find(self.task.group.id());
+        let pid = process.map_or(0, |pid| pid.nr_in(&self.task.pid_ns()));
+        let cred = self.task.cred();
+        let uid = cred.user_ns.from_kuid_munged(cred.uid);
+        let pid = i32::try_from(pid).unwrap_or(0);
+        let info = SigInfo::from_process(signo, sentry_uapi::signal::SI_USER, pid, uid);
         let _ = self.task.send_signal(info, crate::signal::SigSource::Outside);
     }
 
@@ -233,7 +256,7 @@ impl TaskContext for CurrentTask {
         }
         self.task.set_run_state(RunState::Sleeping);
         self.task.nvcsw.fetch_add(1, Ordering::Relaxed);
-        let woken = self.task.parker.park(deadline);
+        let woken = self.park(deadline);
         self.task.set_run_state(RunState::Running);
         if self.signal_pending() {
             // A wake-up that came along is not lost: the condition is looked at again when the call is restarted.

@@ -5,10 +5,12 @@ use fs_vfs::{Access, File, FileType, TaskContext};
 use platform::{Prot, PtRegs};
 use sentry_auth::{CapSet, Cred, Kuid, SecureBits, ns_capable};
 use sentry_loader::{
-    Arguments, Aslr, AuxInfo, ElfImage, ExecStack, LoadPlan, MAX_REWRITES, Placement as ElfPlacement, Randomize,
-    ReadAt, ScriptLine, StackImage,
+    Arguments, Aslr, AuxInfo, ElfImage, ExecStack, LoadPlan, MAX_REWRITES, Placement as ElfPlacement,
+    Randomize, ReadAt, ScriptLine, StackImage,
 };
-use sentry_mm::{IoDst, MappedFile, MemoryManager, MmLimits, MmapRequest, PAGE_SIZE, Placement, VmFlags, VmaFile};
+use sentry_mm::{
+    IoDst, MappedFile, MemoryManager, MmLimits, MmapRequest, PAGE_SIZE, Placement, VmFlags, VmaFile,
+};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, EAGAIN, ELOOP, ENOENT, ENOMEM};
 use sentry_uapi::resource::RLIMIT_STACK;
@@ -217,7 +219,8 @@ impl CurrentTask {
                 t.kick();
             }
         }
-        let alone = |tree: &crate::Tree| tree.processes.get(&self.group.id()).is_none_or(|p| p.threads.len() <= 1);
+        let alone =
+            |tree: &crate::Tree| tree.processes.get(&self.group.id()).is_none_or(|p| p.threads.len() <= 1);
         loop {
             if alone(&kernel.tree.lock()) {
                 break;
@@ -238,7 +241,13 @@ impl CurrentTask {
         Ok(())
     }
 
-    fn begin_new_exec(&mut self, program: &Program, args: &Arguments, cred: Cred, secure: bool) -> Result<(), Errno> {
+    fn begin_new_exec(
+        &mut self,
+        program: &Program,
+        args: &Arguments,
+        cred: Cred,
+        secure: bool,
+    ) -> Result<(), Errno> {
         let kernel = self.kernel().clone();
         let mm = MemoryManager::new(kernel.memory.clone(), kernel.platform.clone()).map_err(|_| ENOMEM)?;
         let mut personality = self.personality.load(Ordering::Relaxed);
@@ -427,7 +436,11 @@ fn map_image<R: FnMut() -> u64>(
     for segment in &plan.segments {
         if let Some(f) = &segment.file {
             let request = MmapRequest {
-                file: Some(VmaFile { mappable: mappable.clone(), file: Some(mapped.clone()), offset: f.offset }),
+                file: Some(VmaFile {
+                    mappable: mappable.clone(),
+                    file: Some(mapped.clone()),
+                    offset: f.offset,
+                }),
                 populate: true,
                 ..MmapRequest::anonymous(Placement::Fixed(f.addr), f.len, segment.prot)
             };
@@ -453,5 +466,9 @@ fn map_image<R: FnMut() -> u64>(
 /// # Errors
 /// `EACCES`.
 pub fn may_exec(file: &File) -> Result<(), Errno> {
-    if file.inode().file_type() != FileType::Regular || file.path().mnt.is_noexec() { Err(EACCES) } else { Ok(()) }
+    if file.inode().file_type() != FileType::Regular || file.path().mnt.is_noexec() {
+        Err(EACCES)
+    } else {
+        Ok(())
+    }
 }

@@ -3,7 +3,7 @@
 use crate::futex::exit_robust_list;
 use crate::signal::SigSource;
 use crate::tree::{Session, Zombie};
-use crate::{CurrentTask, Kernel, RunState, Task, ThreadGroup};
+use crate::{CurrentTask, DeadLeader, Kernel, RunState, Task, ThreadGroup};
 use sentry_uapi::sigaction::{SIG_IGN, SaFlags};
 use sentry_uapi::signal::{
     CLD_CONTINUED, CLD_EXITED, CLD_KILLED, SI_KERNEL, SIGCHLD, SIGCONT, SIGHUP, SIGKILL, SigInfo,
@@ -65,10 +65,10 @@ impl CurrentTask {
             (r.files.take(), r.mm.take())
         };
         drop(fs_gone);
-        if let Some(files) = files {
-            if Arc::strong_count(&files) == 1 {
-                files.close_all(&self);
-            }
+        if let Some(files) = files
+            && Arc::strong_count(&files) == 1
+        {
+            files.close_all(&self);
         }
         self.ctx.leave();
         task.set_run_state(RunState::Zombie);
@@ -89,7 +89,8 @@ impl CurrentTask {
         self.ctx.leave();
         task.resources.lock().mm = None;
         self.mm = None;
-        if let Some(done) = task.vfork_done.lock().take() {
+        let done = task.vfork_done.lock().take();
+        if let Some(done) = done {
             done.complete();
         }
     }
@@ -112,6 +113,11 @@ impl Kernel {
             }
             tree.tasks.remove(&tid);
             let id = group.id();
+            if tid == id {
+                let remains = DeadLeader { comm: task.comm(), cred: task.cred() };
+                let old = group.dead_leader.lock().replace(remains);
+                drop(old);
+            }
             let Some(p) = tree.processes.get_mut(&id) else { return };
             p.threads.retain(|t| !Arc::ptr_eq(t, task));
             self.pdeath_signals(&tree, tid, &mut to_kill);
@@ -218,7 +224,8 @@ impl Kernel {
                     t.pdeath_signal.store(0, Ordering::Relaxed);
                 }
             }
-            let dead_group = tree.processes.get(&child).filter(|c| c.zombie.is_some()).map(|c| c.group.clone());
+            let dead_group =
+                tree.processes.get(&child).filter(|c| c.zombie.is_some()).map(|c| c.group.clone());
             match tree.processes.get_mut(&reaper) {
                 Some(r) => {
                     r.children.push(child);
@@ -302,7 +309,12 @@ impl Kernel {
         let ignored = signo == SIGCHLD && parent.sighand().get(SIGCHLD).handler == SIG_IGN;
         let waiters = parent.wait_chldexit.clone();
         if signo != 0 && !ignored {
-            let info = self.child_info(&parent, group, if status & 0x7f == 0 { CLD_EXITED } else { CLD_KILLED }, status);
+            let info = self.child_info(
+                &parent,
+                group,
+                if status & 0x7f == 0 { CLD_EXITED } else { CLD_KILLED },
+                status,
+            );
             let info = SigInfo { si_signo: signo, ..info };
             let _ = parent.send_signal(info, SigSource::Outside);
         }
@@ -313,7 +325,13 @@ impl Kernel {
     }
 
     /// The siginfo of a child's change of state, as its parent sees it.
-    fn child_info(&self, parent: &Arc<ThreadGroup>, child: &Arc<ThreadGroup>, code: i32, status: i32) -> SigInfo {
+    fn child_info(
+        &self,
+        parent: &Arc<ThreadGroup>,
+        child: &Arc<ThreadGroup>,
+        code: i32,
+        status: i32,
+    ) -> SigInfo {
         let ns = parent.pid.namespace().cloned().unwrap_or_else(|| self.root_pid_ns.clone());
         let pid = i32::try_from(child.pid.nr_in(&ns)).unwrap_or(0);
         let shown = match code {
@@ -327,10 +345,10 @@ impl Kernel {
     }
 
     fn uid_of(&self, child: &ThreadGroup, parent: &ThreadGroup) -> u32 {
-        let tree = self.tree.lock();
-        let viewer = tree.processes.get(&parent.id()).and_then(|p| p.threads.first()).map(|t| t.cred());
+        let viewer = parent.threads().first().map(|t| t.cred());
+        let uid = child.last_uid();
         match viewer {
-            Some(v) => v.user_ns.from_kuid_munged(*child.last_uid.lock()),
+            Some(v) => v.user_ns.from_kuid_munged(uid),
             None => 0,
         }
     }

@@ -12,7 +12,7 @@ use sentry_mm::MemoryManager;
 use sentry_sync::{Mutex, WaitQueue, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINVAL, ENOMEM, ERESTARTNOINTR};
-use sentry_uapi::resource::{RLIMIT_NPROC, RLIM_NLIMITS, Rlimit};
+use sentry_uapi::resource::{RLIM_NLIMITS, RLIMIT_NPROC, Rlimit};
 use sentry_uapi::sched::CloneFlags;
 use sentry_uapi::sigaction::{SS_DISABLE, SigAltStack};
 use sentry_uapi::signal::{SIGCHLD, SigSet};
@@ -51,6 +51,9 @@ impl VforkDone {
     }
 }
 
+/// What [`CurrentTask::clone_task`] calls with the parent and the child before the child runs.
+pub type PrepareTask<'a> = dyn FnMut(&mut CurrentTask, &Arc<Task>) -> Result<(), Errno> + 'a;
+
 /// Threads one kernel may have: `/proc/sys/kernel/threads-max`.
 pub const THREADS_MAX: usize = 15_000;
 
@@ -63,7 +66,7 @@ impl CurrentTask {
     pub fn clone_task(
         &mut self,
         request: &CloneRequest,
-        prepare: &mut dyn FnMut(&mut CurrentTask, &Arc<Task>) -> Result<(), Errno>,
+        prepare: &mut PrepareTask<'_>,
     ) -> Result<u64, Errno> {
         let flags = request.flags;
         check_flags(flags)?;
@@ -127,6 +130,9 @@ impl CurrentTask {
             (sched.policy, sched.priority, sched.reset_on_fork) = (0, 0, false);
             sched.nice = sched.nice.max(0);
         }
+        if !is_thread {
+            group.watch_cpu_limit();
+        }
         let task = Task::new(
             kernel.clone(),
             group.clone(),
@@ -140,10 +146,7 @@ impl CurrentTask {
                 interrupter: ctx.interrupter(),
             },
         );
-        for (to, from) in [
-            (&task.personality, &self.personality),
-            (&task.timer_slack, &self.timer_slack),
-        ] {
+        for (to, from) in [(&task.personality, &self.personality), (&task.timer_slack, &self.timer_slack)] {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         task.no_new_privs.store(self.no_new_privs.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -354,6 +357,7 @@ impl Kernel {
                     policy: 0,
                     priority: 0,
                     nice: 0,
+                    ioprio: 0,
                     reset_on_fork: false,
                     affinity: full_affinity(self.cpus),
                 },

@@ -86,6 +86,8 @@ pub struct Kernel {
     /// All processes.
     pub tree: Mutex<Tree, { level::TASKLIST }>,
     pub(crate) futexes: FutexTable,
+    pub(crate) sigio: Arc<crate::sigio::SigioQueue>,
+    pub(crate) shmem: OnceLock<Arc<fs_tmpfs::Shmem>>,
     random: fn(&mut [u8]),
     next_inum: AtomicU64,
     /// Wait status of the first process, once it has ended.
@@ -114,6 +116,8 @@ impl Kernel {
             counters: Counters::default(),
             tree: Mutex::new(Tree::default()),
             futexes: FutexTable::new(),
+            shmem: OnceLock::new(),
+            sigio: Arc::default(),
             random: parts.random,
             next_inum: AtomicU64::new(FIRST_INUM + 0x20),
             init_status: OnceLock::new(),

@@ -4,8 +4,8 @@
 //! then a task's own. Sleeping happens with no lock held.
 #![forbid(unsafe_code)]
 
-mod arch;
 mod access;
+mod arch;
 mod current_task;
 mod exec;
 mod exit;
@@ -19,6 +19,8 @@ mod pid;
 mod pid_namespace;
 mod pidfd;
 mod run_loop;
+mod shmem;
+mod sigio;
 pub mod signal;
 mod syscall;
 mod task;
@@ -28,19 +30,19 @@ mod tree;
 mod tty;
 mod wait;
 
-pub use access::ptrace_may_access;
+pub use access::{cred_may_access, ptrace_may_access};
 pub use current_task::{CurrentTask, RestartFn};
 pub use exec::{OpenExec, may_exec};
 pub use exit::nsec_to_clock_t;
-pub use fork::{CloneRequest, InitProcess, THREADS_MAX, full_affinity};
+pub use fork::{CloneRequest, InitProcess, PrepareTask, THREADS_MAX, full_affinity};
 pub use kernel::{Counters, Kernel, KernelParts, VdsoPages};
 pub use nsproxy::{CgroupNamespace, IpcNamespace, NsProxy, TimeNamespace, UtsNames, UtsNamespace};
 pub use pid::Pid;
-pub use pidfd::{PidFd, pidfd_file, pidfd_group, still_there};
 pub use pid_namespace::{PID_MAX, PidNamespace};
+pub use pidfd::{PidFd, pidfd_file, pidfd_group, still_there};
 pub use syscall::{SyscallExit, SyscallFn, SyscallResult, SyscallTable, SyscallTracer};
 pub use task::{Resources, RunState, SchedAttr, TASK_COMM_LEN, Task};
-pub use thread_group::{SignalState, ThreadGroup, Usage, init_rlimits};
+pub use thread_group::{DeadLeader, SignalState, ThreadGroup, Usage, init_rlimits};
 pub use timer::{IntervalTimer, PosixTimer, ProcessTimers, TimerClock, TimerSpec, TimerTarget};
 pub use tree::{Process, ProcessGroup, Session, Tree, Zombie};
 pub use tty::Tty;

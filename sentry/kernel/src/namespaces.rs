@@ -1,8 +1,6 @@
 //! Copies of namespaces and credentials for clone(2) and unshare(2). Linux: kernel/nsproxy.c, `create_new_namespaces`.
 
-use crate::{
-    CgroupNamespace, CurrentTask, IpcNamespace, NsProxy, PidNamespace, TimeNamespace, UtsNamespace,
-};
+use crate::{CgroupNamespace, CurrentTask, IpcNamespace, NsProxy, PidNamespace, TimeNamespace, UtsNamespace};
 use fs_vfs::FsStruct;
 use sentry_auth::{CapSet, Cred, SecureBits, UserNamespace, ns_capable};
 use sentry_uapi::Errno;

@@ -96,6 +96,12 @@ impl PidNamespace {
         self.state.lock().ids.values().filter_map(Weak::upgrade).collect()
     }
 
+    /// The first id in use with a number of at least `nr`, and that number. Linux: `find_ge_pid`.
+    pub fn find_ge(&self, nr: u32) -> Option<(u32, Arc<Pid>)> {
+        let state = self.state.lock();
+        state.ids.range(nr..).find_map(|(nr, pid)| Some((*nr, pid.upgrade()?)))
+    }
+
     /// The next number that [`PidNamespace::alloc_pid`] would look at: `/proc/loadavg` and `ns_last_pid`.
     pub fn last_pid(&self) -> u32 {
         self.state.lock().last

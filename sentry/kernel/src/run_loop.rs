@@ -8,7 +8,7 @@ use sentry_uapi::sigaction::SaFlags;
 use sentry_uapi::signal::{SI_KERNEL, SIGKILL, SIGSEGV, SigInfo, SigSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl CurrentTask {
     /// Runs the task until it ends.
@@ -29,7 +29,7 @@ impl CurrentTask {
             let entered = Instant::now();
             let trap = self.ctx.switch(mm.address_space(), &mut self.regs);
             let left = Instant::now();
-            add_time(&self.task().utime, entered, left);
+            add_time(&self.task().utime, left.duration_since(entered));
             match trap {
                 Ok(Trap::Syscall) => self.syscall(),
                 Ok(Trap::Fault(fault)) => self.page_fault(fault),
@@ -41,7 +41,8 @@ impl CurrentTask {
                     self.exit_status = Some(status);
                 }
             }
-            add_time(&self.task().stime, left, Instant::now());
+            let slept = self.slept.replace(Duration::ZERO);
+            add_time(&self.task().stime, left.elapsed().saturating_sub(slept));
         }
     }
 
@@ -145,9 +146,8 @@ impl CurrentTask {
     }
 }
 
-fn add_time(counter: &std::sync::atomic::AtomicU64, from: Instant, to: Instant) {
-    let nanos = u64::try_from(to.duration_since(from).as_nanos()).unwrap_or(u64::MAX);
-    counter.fetch_add(nanos, Ordering::Relaxed);
+fn add_time(counter: &std::sync::atomic::AtomicU64, time: Duration) {
+    counter.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 /// Starts the host thread of a task.

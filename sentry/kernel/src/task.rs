@@ -41,6 +41,8 @@ pub struct SchedAttr {
     pub priority: i32,
     /// Nice value.
     pub nice: i32,
+    /// ioprio_set(2): class and level.
+    pub ioprio: u16,
     /// SCHED_RESET_ON_FORK.
     pub reset_on_fork: bool,
     /// CPUs it may run on, as a bit mask in words of 64.
@@ -167,7 +169,9 @@ impl Task {
     }
 
     pub(crate) fn set_pid(&self, pid: Arc<Pid>) {
-        *self.pid.write() = pid;
+        // The old one goes after the lock: it tells its namespaces.
+        let old = std::mem::replace(&mut *self.pid.write(), pid);
+        drop(old);
     }
 
     /// Global number of the thread.
@@ -189,7 +193,8 @@ impl Task {
     /// Replaces its credentials. Linux: `commit_creds`.
     pub(crate) fn set_cred(&self, cred: Arc<Cred>) {
         *self.group.last_uid.lock() = cred.uid;
-        *self.cred.write() = cred;
+        let old = std::mem::replace(&mut *self.cred.write(), cred);
+        drop(old);
     }
 
     /// Its address space.
@@ -220,7 +225,8 @@ impl Task {
 
     /// Replaces its namespaces. Linux: `switch_task_namespaces`.
     pub fn set_ns(&self, ns: Arc<NsProxy>) {
-        self.resources.lock().ns = ns;
+        let old = std::mem::replace(&mut self.resources.lock().ns, ns);
+        drop(old);
     }
 
     /// Its name, without the padding.
@@ -246,6 +252,11 @@ impl Task {
     /// Blocked signals.
     pub fn blocked(&self) -> SigSet {
         SigSet(self.blocked.load(Ordering::Relaxed))
+    }
+
+    /// Signals that sigtimedwait(2) waits for. Linux: `real_blocked`.
+    pub(crate) fn awaited(&self) -> SigSet {
+        SigSet(self.awaited.load(Ordering::Relaxed))
     }
 
     /// Signals pending for this thread alone.
@@ -294,14 +305,21 @@ impl Task {
 
     /// Gives it root, working directory and umask of its own. Linux: `unshare_fs`.
     pub fn unshare_fs(&self) {
-        let mut r = self.resources.lock();
-        r.fs = r.fs.copy();
+        let old = {
+            let mut r = self.resources.lock();
+            let copy = r.fs.copy();
+            std::mem::replace(&mut r.fs, copy)
+        };
+        drop(old);
     }
 
     /// Gives it a descriptor table of its own. Linux: `unshare_files`.
     pub fn unshare_files(&self) {
         let files = self.resources.lock().files.clone();
-        if let Some(files) = files {
+        // Two references are the task's own and the one just taken: nobody shares it then.
+        if let Some(files) = files
+            && Arc::strong_count(&files) > 2
+        {
             let copy = files.copy();
             self.resources.lock().files = Some(copy);
         }

@@ -3,11 +3,13 @@
 use crate::signal::{Pending, SigHand};
 use crate::timer::ProcessTimers;
 use crate::{Kernel, Pid, Task};
+use sentry_auth::Cred;
 use sentry_sync::{Mutex, MutexGuard, RwLock, WaitQueue, level};
 use sentry_uapi::resource::{
     RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_NOFILE,
     RLIMIT_NPROC, RLIMIT_RTPRIO, RLIMIT_SIGPENDING, RLIMIT_STACK, Rlimit,
 };
+use sentry_uapi::signal::SigSet;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -42,8 +44,13 @@ impl Usage {
 pub(crate) enum StopState {
     Running,
     /// So many threads have yet to stop.
-    Stopping { signo: i32, remaining: usize },
-    Stopped { signo: i32 },
+    Stopping {
+        signo: i32,
+        remaining: usize,
+    },
+    Stopped {
+        signo: i32,
+    },
 }
 
 /// Signals and the fate of a process.
@@ -58,6 +65,15 @@ pub struct SignalState {
     pub(crate) stop_report: Option<i32>,
     /// A continuation wait4(2) has not been told of.
     pub(crate) continued_report: bool,
+}
+
+/// What is left of a leader that has ended, until its process is reaped: `/proc/[pid]` still shows it.
+#[derive(Clone)]
+pub struct DeadLeader {
+    /// Its name.
+    pub comm: Vec<u8>,
+    /// Its credentials.
+    pub cred: Arc<Cred>,
 }
 
 /// A process.
@@ -94,6 +110,7 @@ pub struct ThreadGroup {
     membarrier: AtomicI32,
     /// Real user id of the thread that changed it last; outlives the threads.
     pub(crate) last_uid: Mutex<sentry_auth::Kuid, { level::LEAF }>,
+    pub(crate) dead_leader: Mutex<Option<DeadLeader>, { level::LEAF }>,
 }
 
 impl ThreadGroup {
@@ -129,6 +146,7 @@ impl ThreadGroup {
             has_child_subreaper: AtomicBool::new(false),
             membarrier: AtomicI32::new(0),
             last_uid: Mutex::new(sentry_auth::Kuid::GLOBAL_ROOT),
+            dead_leader: Mutex::new(None),
         })
     }
 
@@ -150,6 +168,21 @@ impl ThreadGroup {
     /// Real user id, also after its end.
     pub fn last_uid(&self) -> sentry_auth::Kuid {
         *self.last_uid.lock()
+    }
+
+    /// What is left of the leader, once it has ended.
+    pub fn dead_leader(&self) -> Option<DeadLeader> {
+        self.dead_leader.lock().clone()
+    }
+
+    /// Signals pending for the process as a whole.
+    pub fn shared_pending_set(&self) -> SigSet {
+        self.signal.lock().shared.set()
+    }
+
+    /// Number of signals queued for the process as a whole.
+    pub fn shared_pending_len(&self) -> usize {
+        self.signal.lock().shared.len()
     }
 
     /// Use of children that were waited for.

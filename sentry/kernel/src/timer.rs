@@ -6,7 +6,8 @@ use sentry_sync::{Mutex, level};
 use sentry_time::{Expire, TimerHandle, TimerQueue};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINVAL};
-use sentry_uapi::signal::{SI_KERNEL, SI_TIMER, SIGALRM, SIGPROF, SIGVTALRM, SigInfo};
+use sentry_uapi::resource::{RLIM_INFINITY, RLIMIT_CPU};
+use sentry_uapi::signal::{SI_KERNEL, SI_TIMER, SIGALRM, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU, SigInfo};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -61,7 +62,12 @@ struct IntervalState {
 }
 
 impl IntervalTimer {
-    fn new(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, clock: TimerClock, action: Action) -> Arc<IntervalTimer> {
+    fn new(
+        kernel: &Arc<Kernel>,
+        group: &Arc<ThreadGroup>,
+        clock: TimerClock,
+        action: Action,
+    ) -> Arc<IntervalTimer> {
         Arc::new_cyclic(|weak| IntervalTimer {
             kernel: Arc::downgrade(kernel),
             group: Arc::downgrade(group),
@@ -149,7 +155,7 @@ impl Expire for IntervalTimer {
                 self.arm(&mut state, now);
                 return;
             }
-            let count = if state.interval > 0 {
+            if state.interval > 0 {
                 let missed = (now - deadline) / state.interval;
                 state.deadline = Some(deadline.saturating_add(state.interval.saturating_mul(missed + 1)));
                 self.arm(&mut state, now);
@@ -157,8 +163,7 @@ impl Expire for IntervalTimer {
             } else {
                 state.deadline = None;
                 1
-            };
-            count
+            }
         };
         (self.action)(count);
     }
@@ -217,6 +222,8 @@ pub struct ProcessTimers {
     itimers: [Option<Arc<IntervalTimer>>; 3],
     posix: BTreeMap<i32, Arc<PosixTimer>>,
     next_id: i32,
+    /// Watches RLIMIT_CPU.
+    cpu_limit: Option<Arc<IntervalTimer>>,
 }
 
 impl ThreadGroup {
@@ -254,6 +261,29 @@ impl ThreadGroup {
         let timer = IntervalTimer::new(&kernel, self, clock, action);
         *slot = Some(timer.clone());
         Ok(timer)
+    }
+
+    /// Watches RLIMIT_CPU, where there is one: SIGXCPU at the soft limit and every second after it, SIGKILL at the hard
+    /// one. Linux: kernel/time/posix-cpu-timers.c, `check_process_timers`.
+    pub fn watch_cpu_limit(self: &Arc<Self>) {
+        let limit = self.rlimit(RLIMIT_CPU);
+        let Some(kernel) = self.kernel.upgrade() else { return };
+        if limit.cur == RLIM_INFINITY {
+            self.timers.lock().cpu_limit = None;
+            return;
+        }
+        let seconds = |s: u64| i64::try_from(s).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+        let group = Arc::downgrade(self);
+        let action: Action = Box::new(move |_| {
+            let Some(group) = group.upgrade() else { return };
+            let (user, system) = group.cpu_usage();
+            let hard = group.rlimit(RLIMIT_CPU).max;
+            let used = i64::try_from(user + system).unwrap_or(i64::MAX);
+            group.kill(if hard != RLIM_INFINITY && used >= seconds(hard) { SIGKILL } else { SIGXCPU });
+        });
+        let timer = IntervalTimer::new(&kernel, self, TimerClock::ProcessCpu, action);
+        timer.set(TimerSpec { value: seconds(limit.cur.max(1)), interval: seconds(1) }, true);
+        self.timers.lock().cpu_limit = Some(timer);
     }
 
     /// timer_create(2). With no `value` given, the signal carries the timer's id.

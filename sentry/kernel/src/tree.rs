@@ -168,10 +168,9 @@ impl Tree {
             Some(*id) != ignored
                 && self.processes.get(id).is_some_and(|p| {
                     p.zombie.is_none()
-                        && self
-                            .processes
-                            .get(&p.parent)
-                            .is_some_and(|parent| parent.pgrp != pgrp && parent.session == p.session && p.parent != 0)
+                        && self.processes.get(&p.parent).is_some_and(|parent| {
+                            parent.pgrp != pgrp && parent.session == p.session && p.parent != 0
+                        })
                 })
         })
     }

@@ -74,7 +74,11 @@ impl CurrentTask {
     ///
     /// # Errors
     /// `ECHILD` without such children; `ERESTARTSYS` when a signal is pending.
-    pub fn do_wait(&mut self, target: WaitTarget, options: WaitOptions) -> Result<Option<WaitOutcome>, Errno> {
+    pub fn do_wait(
+        &mut self,
+        target: WaitTarget,
+        options: WaitOptions,
+    ) -> Result<Option<WaitOutcome>, Errno> {
         let queue = self.group.wait_chldexit.clone();
         let mut registration = None;
         loop {
@@ -151,7 +155,9 @@ impl CurrentTask {
                 break;
             }
         }
-        let Some((group, code, status)) = found else { return if any { Look::Nothing } else { Look::NoChild } };
+        let Some((group, code, status)) = found else {
+            return if any { Look::Nothing } else { Look::NoChild };
+        };
         let mut usage = *group.dead_threads.lock();
         usage.add(&group.dead_children.lock());
         let reaps = matches!(code, CLD_EXITED | CLD_KILLED) && !options.contains(WaitOptions::NOWAIT);
@@ -166,7 +172,6 @@ impl CurrentTask {
 /// `si_status` of a change of state.
 pub fn siginfo_status(code: i32, status: i32) -> i32 {
     match code {
-        CLD_EXITED => (status >> 8) & 0xff,
         CLD_KILLED => status & 0x7f,
         CLD_CONTINUED => SIGCONT,
         _ => (status >> 8) & 0xff,

@@ -245,6 +245,11 @@ impl MemoryFile {
         if range.is_empty() { Ok(()) } else { self.window.punch_hole(range.start, range.len()) }
     }
 
+    /// Has the host put memory behind every page of the range. Linux: fallocate(2).
+    pub fn populate(&self, range: FrameRange) -> Result<(), Errno> {
+        if range.is_empty() { Ok(()) } else { self.window.populate(range.start, range.len()) }
+    }
+
     /// Copies pages within the file; the ranges do not overlap.
     pub fn copy(&self, from: u64, to: u64, len: u64) -> Result<(), Errno> {
         let src = self.segment(from, len)?;

@@ -46,6 +46,8 @@ pub struct MmInfo {
     pub env: (u64, u64),
     /// The auxiliary vector, as bytes.
     pub auxv: Vec<u8>,
+    /// PR_SET_THP_DISABLE.
+    pub thp_disable: bool,
     /// Keeps the program file from being written to.
     pub exe_guard: Option<Arc<dyn std::any::Any + Send + Sync>>,
     /// The program file.

@@ -135,7 +135,11 @@ impl MemoryManager {
         }
         let len = to - from;
         let result = if vma.file.is_none() {
-            if len > EAGER_ANON { Ok(()) } else { self.map_anonymous(inner, vma, from, to) }
+            let mapped = if len > EAGER_ANON { Ok(()) } else { self.map_anonymous(inner, vma, from, to) };
+            if populate && mapped.is_ok() {
+                let _ = self.populate_locked(inner, from, to, false);
+            }
+            mapped
         } else {
             let eager = populate || len <= EAGER_FILE || (vma.prot.contains(Prot::EXEC) && len <= EAGER_TEXT);
             if eager {
@@ -298,7 +302,17 @@ impl MemoryManager {
             let wants = if !vma.is_shared() && prot.contains(Prot::WRITE) { Prot::WRITE } else { Prot::READ };
             let present = crate::vma::find_pma(&inner.pmas, at);
             match present {
-                Some((_, p)) if wants != Prot::WRITE || !p.write_protected => at = p.end.min(vma_end),
+                Some((s, p)) if wants != Prot::WRITE || !p.write_protected => {
+                    let stop = p.end.min(vma_end).min(end);
+                    if p.anonymous {
+                        let frames = FrameRange { start: p.frame + (at - s), end: p.frame + (stop - s) };
+                        let populated = self.memory.populate(frames);
+                        if strict {
+                            populated.map_err(|_| FaultError::OutOfMemory)?;
+                        }
+                    }
+                    at = stop;
+                }
                 _ if prot.is_empty() => at = vma_end,
                 _ => {
                     let result = self.fault_locked(inner, at, wants, &MmLimits::NONE);

@@ -57,13 +57,12 @@ impl MemoryManager {
         if dont_unmap && old_len != new_len {
             return Err(EINVAL);
         }
-        if mode == MremapMode::InPlace || (mode == MremapMode::MayMove && old_len >= new_len && !dont_unmap) {
-            if old_len >= new_len {
-                if old_len > new_len {
-                    self.unmap_locked(&mut inner, old + new_len, old_end)?;
-                }
-                return Ok(old);
+        let stays = mode == MremapMode::InPlace || (mode == MremapMode::MayMove && !dont_unmap);
+        if stays && old_len >= new_len {
+            if old_len > new_len {
+                self.unmap_locked(&mut inner, old + new_len, old_end)?;
             }
+            return Ok(old);
         }
         let grow = new_len.saturating_sub(old_len);
         if vma.flags.contains(VmFlags::LOCKED) && inner.locked + grow > limits.memlock {

@@ -271,7 +271,8 @@ impl MemoryManager {
                 object: (std::ptr::from_ref(&*f.mappable).cast::<()>().addr() as u64) | 1,
                 offset: vma.file_offset(start, addr),
             },
-            _ => FutexKey { object: self.id() << 1, offset: addr },
+            // Told from a private wait on the same word, as Linux's FUT_OFF_MMSHARED does; addresses are multiples of 4.
+            _ => FutexKey { object: self.id() << 1, offset: addr | 1 },
         })
     }
 

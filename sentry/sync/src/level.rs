@@ -5,6 +5,8 @@
 
 /// Serialises whole renames and mount-tree changes.
 pub const NAMESPACE: u16 = 100;
+/// An open file's position. Reading or listing a file of procfs, which looks at tasks, runs under it.
+pub const FILE_POS: u16 = 105;
 /// The task tree: parents, children, process groups, sessions, pid tables.
 pub const TASKLIST: u16 = 110;
 /// State of one thread group.
@@ -27,8 +29,6 @@ pub const MOUNT: u16 = 220;
 pub const TTY: u16 = 230;
 /// An epoll instance.
 pub const EPOLL: u16 = 240;
-/// An open file's position.
-pub const FILE_POS: u16 = 250;
 /// A directory's entries while one is made, removed or renamed (Linux: `i_rwsem` of a directory).
 pub const DIRECTORY: u16 = 260;
 /// Directories taken as the second of a pair, and everything below the first.
@@ -43,6 +43,8 @@ pub const FUTEX: u16 = 290;
 pub const OVERLAY: u16 = 310;
 /// Attributes and contents of an inode.
 pub const INODE: u16 = 320;
+/// The names under which files of a host tree are found, while they change. Held over host calls.
+pub const HOST_NAMES: u16 = 325;
 /// A page cache or another table of frames.
 pub const PAGE_CACHE: u16 = 330;
 /// Tables of a socket family: bound addresses, ports.

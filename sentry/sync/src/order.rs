@@ -11,11 +11,12 @@ mod checked {
     #[track_caller]
     #[allow(clippy::panic)]
     pub(crate) fn acquire(level: u16, nested: bool) {
+        let place = std::panic::Location::caller();
         HELD.with_borrow_mut(|held| {
             if let Some(top) = held.iter().max()
                 && (*top > level || (*top == level && !nested))
             {
-                panic!("lock order: level {level} taken while holding {held:?}");
+                panic!("lock order: {place}: level {level} taken while holding {held:?}");
             }
             held.push(level);
         });

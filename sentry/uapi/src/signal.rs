@@ -81,7 +81,7 @@ impl SigSet {
 
     /// The lowest signal in it.
     pub const fn first(self) -> Option<i32> {
-        if self.0 == 0 { None } else { Some(self.0.trailing_zeros() as i32 + 1) }
+        if self.0 == 0 { None } else { Some(self.0.trailing_zeros().cast_signed() + 1) }
     }
 }
 

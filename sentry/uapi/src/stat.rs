@@ -65,11 +65,13 @@ pub const fn makedev(major: u32, minor: u32) -> u64 {
 }
 
 /// Major number of a device.
+#[allow(clippy::cast_possible_truncation, reason = "the masks leave 32 bits")]
 pub const fn major(dev: u64) -> u32 {
     (((dev >> 8) & 0xfff) | ((dev >> 32) & !0xfff)) as u32
 }
 
 /// Minor number of a device.
+#[allow(clippy::cast_possible_truncation, reason = "the masks leave 32 bits")]
 pub const fn minor(dev: u64) -> u32 {
     ((dev & 0xff) | ((dev >> 12) & 0xffff_ff00)) as u32
 }

@@ -27,7 +27,7 @@ pub(crate) fn fcntl(task: &mut CurrentTask, fd: Fd, cmd: u32, arg: u64) -> Sysca
         F_GETFD => Ok(u64::from(files.cloexec(fd.0)?)),
         F_SETFD => done(files.set_cloexec(fd.0, arg & FD_CLOEXEC != 0)),
         F_GETFL => Ok(u64::from(file.flags().bits())),
-        F_SETFL => done(setfl(task, &file, OpenFlags::from_bits_retain(low_half(arg)))),
+        F_SETFL => done(change_flags(task, fd, &file, OpenFlags::from_bits_retain(low_half(arg)))),
         F_GETLK => getlk(task, &file, posix_owner(task), Addr(arg)),
         F_OFD_GETLK => getlk(task, &file, LockOwner::OpenFile, Addr(arg)),
         F_SETLK | F_SETLKW => setlk(task, fd, &file, Addr(arg), cmd == F_SETLKW),
@@ -52,6 +52,22 @@ pub(crate) fn flock(task: &mut CurrentTask, fd: Fd, cmd: u32) -> SyscallResult {
     done(do_flock(task, &file, cmd))
 }
 
+/// Changes status flags, and whether the owner gets signals. Linux: `setfl`.
+pub(super) fn change_flags(
+    task: &CurrentTask,
+    fd: Fd,
+    file: &Arc<File>,
+    flags: OpenFlags,
+) -> Result<(), Errno> {
+    let was = file.flags().contains(OpenFlags::ASYNC);
+    setfl(task, file, flags)?;
+    let is = flags.contains(OpenFlags::ASYNC);
+    if was != is {
+        task.kernel().set_fasync(file, fd.0, is);
+    }
+    Ok(())
+}
+
 /// The part of an argument that the commands taking an `int` look at.
 pub(super) fn low_half(arg: u64) -> u32 {
     u32::try_from(arg & 0xffff_ffff).unwrap_or(0)
@@ -59,7 +75,7 @@ pub(super) fn low_half(arg: u64) -> u32 {
 
 /// The owner of a process's record locks: its descriptor table. Linux: `current->files`.
 fn posix_owner(task: &CurrentTask) -> LockOwner {
-    LockOwner::Process(Arc::as_ptr(&TaskContext::files(task)).addr() as u64)
+    LockOwner::Process(TaskContext::files(task).lock_owner())
 }
 
 fn getlk(task: &CurrentTask, file: &File, owner: LockOwner, arg: Addr) -> SyscallResult {

@@ -86,10 +86,10 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::unwrap_used)]
     fn buffers_are_used_up_in_order() {
-        let mut iov = UserIov::single(0x1000, 10).unwrap();
-        iov.ranges.push(UserRange { addr: 0x9000, len: 5 });
-        iov.left += 5;
+        let ranges = [UserRange { addr: 0x1000, len: 10 }, UserRange { addr: 0x9000, len: 5 }];
+        let mut iov = UserIov { ranges: SmallVec::from_slice(&ranges), at: 0, left: 15 };
         iov.advance(4);
         assert_eq!(iov.ranges().first(), Some(&UserRange { addr: 0x1004, len: 6 }));
         iov.advance(8);

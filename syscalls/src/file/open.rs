@@ -1,6 +1,6 @@
 //! Linux: fs/open.c, what opens and closes files, and what changes the place a task is at.
 
-use super::user::{at, done, fd_result, get_file, getname};
+use super::user::{at, done, fd_result, getname};
 use crate::arg::{Addr, Bits, BufOut, DirFd, Fd, Mode, OFlags, PathAddr};
 use fs_vfs::{At, OpenHow, TaskContext, build_open_flags, do_faccessat, do_sys_open};
 use sentry_kernel::{CurrentTask, SyscallResult};
@@ -143,8 +143,7 @@ pub(crate) fn ftruncate(task: &mut CurrentTask, fd: Fd, length: i64) -> SyscallR
 
 /// fallocate(2).
 pub(crate) fn fallocate(task: &mut CurrentTask, fd: Fd, mode: Bits, offset: i64, len: i64) -> SyscallResult {
-    let file = get_file(task, fd)?;
-    done(super::fallocate::vfs_fallocate(&file, mode.0, offset, len))
+    done(fs_vfs::do_fallocate(task, fd.0, mode.0, offset, len))
 }
 
 /// vhangup(2): nothing to hang up, for whoever may.

@@ -6,8 +6,11 @@ use super::user::get_file;
 use crate::arg::{Addr, Bits, BufIn, BufOut, Fd, Whence};
 use fs_vfs::{File, FileType, IoFlags};
 use sentry_kernel::{CurrentTask, SyscallResult};
+use sentry_mm::{IoDst, IoSrc};
+use sentry_net::{SendMsg, Socket};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, EINVAL, EISDIR, EOPNOTSUPP, ESPIPE};
+use sentry_uapi::socket::MsgFlags;
 
 /// read(2).
 pub(crate) fn read(task: &mut CurrentTask, fd: Fd, buf: BufOut, count: usize) -> SyscallResult {
@@ -174,10 +177,21 @@ fn do_writev(
         return Ok(0);
     }
     let io = rw_flags(flags)?;
-    if io.contains(IoFlags::APPEND) {
-        return Err(EOPNOTSUPP.into());
+    if io.contains(IoFlags::APPEND) && file.inode().file_type() == FileType::Regular {
+        return append(task, &file, iov, pos, io - IoFlags::APPEND);
     }
     do_iter_write(task, &file, iov, pos, io)
+}
+
+/// RWF_APPEND: writes at the end, wherever the call said; the file position moves only if the call meant that. Not as
+/// one step: somebody else's write may come in between. Linux: `generic_write_checks` with `IOCB_APPEND`.
+fn append(task: &CurrentTask, file: &File, iov: UserIov, pos: Option<u64>, io: IoFlags) -> SyscallResult {
+    let end = file.ops().size(file)?;
+    let n = do_iter_write(task, file, iov, Some(end), io)?;
+    if pos.is_none() {
+        file.lseek(i64::try_from(end.saturating_add(n)).map_err(|_| EINVAL)?, 0)?;
+    }
+    Ok(n)
 }
 
 /// Linux: `rw_verify_area`.
@@ -189,6 +203,30 @@ fn verify_area(pos: Option<u64>, len: usize) -> Result<(), Errno> {
 /// Whether a read that filled its buffer may be followed by another, with no fear that it waits.
 fn reads_on(file: &File) -> bool {
     matches!(file.inode().file_type(), FileType::Regular | FileType::CharDevice | FileType::BlockDevice)
+}
+
+/// Reads at the file position. Sockets have time-outs, which only their own call knows. Linux: `sock_read_iter`.
+fn read_here(task: &CurrentTask, file: &File, dst: &mut IoDst<'_>, io: IoFlags) -> Result<usize, Errno> {
+    if file.inode().file_type() != FileType::Socket || Socket::of(file).is_err() {
+        return file.read(task, dst, io);
+    }
+    if dst.remaining() == 0 {
+        return Ok(0);
+    }
+    Ok(sentry_net::recvmsg(task, file, dst, wait_flags(io))?.count)
+}
+
+/// Writes at the file position. Linux: `sock_write_iter`.
+fn write_here(task: &CurrentTask, file: &File, src: &mut IoSrc<'_>, io: IoFlags) -> Result<usize, Errno> {
+    if file.inode().file_type() != FileType::Socket || Socket::of(file).is_err() {
+        return file.write(task, src, io);
+    }
+    let mut msg = SendMsg { flags: wait_flags(io), ..SendMsg::default() };
+    sentry_net::sendmsg(task, file, &mut msg, src)
+}
+
+fn wait_flags(io: IoFlags) -> MsgFlags {
+    if io.contains(IoFlags::NOWAIT) { MsgFlags::DONTWAIT } else { MsgFlags::empty() }
 }
 
 fn do_iter_read(
@@ -206,7 +244,7 @@ fn do_iter_read(
             let room = dst.remaining();
             let n = match pos {
                 Some(pos) => file.read_at(task, &mut dst, pos, io)?,
-                None => file.read(task, &mut dst, io)?,
+                None => read_here(task, file, &mut dst, io)?,
             };
             Ok((n, room))
         });
@@ -240,7 +278,7 @@ fn do_iter_write(
             let offered = src.remaining();
             let n = match pos {
                 Some(pos) => file.write_at(task, &mut src, pos, io)?,
-                None => file.write(task, &mut src, io)?,
+                None => write_here(task, file, &mut src, io)?,
             };
             Ok((n, offered))
         });

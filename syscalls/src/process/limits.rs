@@ -6,7 +6,7 @@ use sentry_auth::{CapSet, ns_capable};
 use sentry_kernel::{CurrentTask, SyscallResult, Task, nsec_to_clock_t};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EPERM, ESRCH};
-use sentry_uapi::resource::{RLIM_NLIMITS, RLIMIT_NOFILE, Rlimit};
+use sentry_uapi::resource::{RLIM_NLIMITS, RLIMIT_CPU, RLIMIT_NOFILE, Rlimit};
 use std::sync::Arc;
 
 /// Most descriptors a limit may allow: `/proc/sys/fs/nr_open`.
@@ -28,6 +28,9 @@ fn set_limit(task: &CurrentTask, target: &Arc<Task>, resource: usize, new: Rlimi
         return Err(EPERM);
     }
     target.group.set_rlimit(resource, new);
+    if resource == RLIMIT_CPU {
+        target.group.watch_cpu_limit();
+    }
     Ok(())
 }
 

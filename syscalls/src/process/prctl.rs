@@ -27,6 +27,8 @@ mod op {
     pub(super) const SET_SECUREBITS: i32 = 28;
     pub(super) const SET_TIMERSLACK: i32 = 29;
     pub(super) const GET_TIMERSLACK: i32 = 30;
+    pub(super) const MCE_KILL: i32 = 33;
+    pub(super) const MCE_KILL_GET: i32 = 34;
     pub(super) const SET_CHILD_SUBREAPER: i32 = 36;
     pub(super) const GET_CHILD_SUBREAPER: i32 = 37;
     pub(super) const SET_NO_NEW_PRIVS: i32 = 38;
@@ -35,8 +37,6 @@ mod op {
     pub(super) const SET_THP_DISABLE: i32 = 41;
     pub(super) const GET_THP_DISABLE: i32 = 42;
     pub(super) const CAP_AMBIENT: i32 = 47;
-    pub(super) const SET_VMA: i32 = 0x5356_4d41;
-    pub(super) const SET_PTRACER: i32 = 0x5961_6d61;
 }
 
 /// prctl(2).
@@ -68,14 +68,8 @@ pub(crate) fn prctl(
         }
         op::GET_KEEPCAPS => Ok(task.task().cred().securebits.contains(SecureBits::KEEP_CAPS).into()),
         op::SET_KEEPCAPS => set_keepcaps(task, a2),
-        op::GET_TIMING => Ok(0),
-        op::SET_TIMING => {
-            if a2 == 0 {
-                Ok(0)
-            } else {
-                Err(EINVAL.into())
-            }
-        }
+        op::GET_TIMING | op::GET_SECCOMP => Ok(0),
+        op::SET_TIMING if a2 == 0 => Ok(0),
         op::SET_NAME => {
             let mut name = [0; 15];
             let n = task.user()?.copy_from_user_partial(a2, &mut name, sentry_mm::UserAccess::Read);
@@ -91,7 +85,6 @@ pub(crate) fn prctl(
             task.user()?.copy_to_user(a2, &name)?;
             Ok(0)
         }
-        op::GET_SECCOMP => Ok(0),
         op::CAPBSET_READ => {
             let cap = cap_bit(a2)?;
             Ok(task.task().cred().cap_bset.contains(cap).into())
@@ -148,11 +141,20 @@ pub(crate) fn prctl(
             task.user()?.write_obj(a2, &task.clear_child_tid.load(Ordering::Relaxed))?;
             Ok(0)
         }
-        op::SET_THP_DISABLE if rest_zero => Ok(0),
-        op::GET_THP_DISABLE if a2 == 0 && rest_zero => Ok(0),
+        op::SET_THP_DISABLE if rest_zero => {
+            task.user()?.update_info(|info| info.thp_disable = a2 != 0);
+            Ok(0)
+        }
+        op::GET_THP_DISABLE if a2 == 0 && rest_zero => Ok(task.user()?.info().thp_disable.into()),
+        op::MCE_KILL if a4 == 0 && a5 == 0 => match (a2, a3) {
+            // Clear, or set to one of the three policies.
+            (0, 0) | (1, 0..=2) => Ok(0),
+            _ => Err(EINVAL.into()),
+        },
+        // PR_MCE_KILL_DEFAULT.
+        op::MCE_KILL_GET if a2 == 0 && rest_zero => Ok(2),
         op::CAP_AMBIENT => cap_ambient(task, a2, a3, a4, a5),
-        // Names of anonymous mappings are a build option of Linux; without it the call does not exist.
-        op::SET_VMA | op::SET_PTRACER => Err(EINVAL.into()),
+        // Among them PR_SET_VMA and PR_SET_PTRACER, which exist only where Linux is built with them.
         _ => Err(EINVAL.into()),
     }
 }

@@ -410,3 +410,47 @@ pub(crate) fn membarrier(task: &mut CurrentTask, cmd: i32, flags: Bits, _cpu: i3
         _ => Err(EINVAL.into()),
     }
 }
+
+/// Class of an I/O priority.
+const IOPRIO_CLASS_SHIFT: u32 = 13;
+
+/// The tasks ioprio_set(2) means: as setpriority(2), counted from one.
+fn ioprio_targets(task: &CurrentTask, which: i32, who: i32) -> Result<Vec<Arc<Task>>, Errno> {
+    let found = priority_targets(task, which.checked_sub(1).ok_or(EINVAL)?, who)?;
+    if found.is_empty() { Err(ESRCH) } else { Ok(found) }
+}
+
+/// ioprio_set(2): kept and reported. Linux: block/ioprio.c.
+pub(crate) fn ioprio_set(task: &mut CurrentTask, which: i32, who: i32, ioprio: i32) -> SyscallResult {
+    const CLASS_NONE: u32 = 0;
+    const CLASS_RT: u32 = 1;
+    const CLASS_BE: u32 = 2;
+    const CLASS_IDLE: u32 = 3;
+    let value = u32::try_from(ioprio).map_err(|_| EINVAL)?;
+    let (class, level) = (value >> IOPRIO_CLASS_SHIFT, value & ((1 << IOPRIO_CLASS_SHIFT) - 1));
+    let cred = task.task().cred();
+    match class {
+        CLASS_RT if !cred.capable(CapSet::SYS_ADMIN) && !cred.capable(CapSet::SYS_NICE) => return Err(EPERM.into()),
+        CLASS_RT | CLASS_BE if level < 8 => {}
+        CLASS_IDLE => {}
+        CLASS_NONE if level == 0 => {}
+        _ => return Err(EINVAL.into()),
+    }
+    let kept = u16::try_from(value).map_err(|_| EINVAL)?;
+    for t in ioprio_targets(task, which, who)? {
+        if !same_owner(task, &t) && !cred.capable(CapSet::SYS_NICE) {
+            return Err(EPERM.into());
+        }
+        t.sched.lock().ioprio = kept;
+    }
+    Ok(0)
+}
+
+/// ioprio_get(2): the best of those asked for.
+pub(crate) fn ioprio_get(task: &mut CurrentTask, which: i32, who: i32) -> SyscallResult {
+    let best = ioprio_targets(task, which, who)?.iter().map(|t| t.sched.lock().ioprio).min_by_key(|p| {
+        // No class of its own is best effort.
+        if *p >> IOPRIO_CLASS_SHIFT == 0 { 2 << IOPRIO_CLASS_SHIFT | 4 } else { *p }
+    });
+    Ok(best.ok_or(ESRCH)?.into())
+}

@@ -205,10 +205,11 @@ pub(crate) fn clock_nanosleep(
     rem: Addr,
 ) -> SyscallResult {
     match clock {
-        CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI | CLOCK_PROCESS_CPUTIME_ID => {}
-        CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM => {}
-        CLOCK_THREAD_CPUTIME_ID => return Err(EINVAL.into()),
-        CLOCK_MONOTONIC_RAW | CLOCK_REALTIME_COARSE | CLOCK_MONOTONIC_COARSE => return Err(EOPNOTSUPP.into()),
+        CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI | CLOCK_PROCESS_CPUTIME_ID
+        | CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM => {}
+        CLOCK_THREAD_CPUTIME_ID | CLOCK_MONOTONIC_RAW | CLOCK_REALTIME_COARSE | CLOCK_MONOTONIC_COARSE => {
+            return Err(EOPNOTSUPP.into());
+        }
         c if c < 0 => {
             cpu_clock(task, c).map_err(|e| if e == ESRCH { EINVAL } else { e })?;
         }

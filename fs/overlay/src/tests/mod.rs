@@ -3,6 +3,7 @@
 mod files;
 mod model;
 mod names;
+mod stress;
 
 use crate::{OverlayParams, new_super};
 use fs_tmpfs::{TmpfsOptions, TmpfsParams, make_node};

@@ -151,3 +151,18 @@ fn flock_belongs_to_the_open_file() -> Result<(), Errno> {
     assert_eq!(fcntl_setlease(&ctx, &one, 0), Err(EINVAL));
     Ok(())
 }
+
+#[test]
+fn closing_any_descriptor_gives_up_the_locks_of_the_process() -> Result<(), Errno> {
+    let task = crate::tests::Task::new();
+    let ctx = &task.0;
+    let open = || task.open("f", OpenFlags::RDWR | OpenFlags::CREAT);
+    let (one, two) = (open()?, open()?);
+    let owner = LockOwner::Process(ctx.files.lock_owner());
+    set(ctx, &one, owner, &flock(F_WRLCK, 0, 0))?;
+    assert_eq!(set(ctx, &one, B, &flock(F_RDLCK, 0, 1)), Err(EAGAIN));
+    let fd = ctx.files.install(ctx, two, false)?;
+    ctx.files.close(ctx, fd)?;
+    assert_eq!(set(ctx, &one, B, &flock(F_RDLCK, 0, 1)), Ok(()));
+    Ok(())
+}

@@ -359,3 +359,16 @@ mod model {
         }
     }
 }
+
+#[test]
+fn a_fifo_in_a_directory_opens_as_any_file() -> Result<(), Errno> {
+    let task = crate::tests::Task::new();
+    crate::do_mknodat(&task.0, &crate::At::Cwd, b"fifo", sentry_uapi::stat::S_IFIFO | 0o600, 0)?;
+    let nonblock = OpenFlags::NONBLOCK;
+    assert_eq!(task.open("fifo", OpenFlags::WRONLY | nonblock).err(), Some(ENXIO));
+    let r = task.open("fifo", nonblock)?;
+    let w = task.open("fifo", OpenFlags::WRONLY | nonblock)?;
+    assert_eq!(write(&task.0, &w, b"x"), Ok(1));
+    assert_eq!(read(&task.0, &r, 9), Ok(b"x".to_vec()));
+    Ok(())
+}

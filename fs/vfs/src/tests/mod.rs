@@ -5,6 +5,7 @@ mod mounts;
 mod namei;
 mod notify;
 mod ops;
+mod races;
 
 use crate::testfs::{TestFs, root_context};
 use crate::*;

@@ -474,6 +474,41 @@ fn detached_trees() {
 }
 
 #[test]
+fn filesystems_are_made_step_by_step() {
+    let t = dirs(&["/m"]);
+    assert_eq!(err(do_fsopen(&t.user(1000).0, b"testfs")), Some(EPERM));
+    assert_eq!(err(do_fsopen(&t.0, b"nofs")), Some(ENODEV));
+    let install = |file: Result<Arc<File>, Errno>| {
+        let Ok(file) = file else { unreachable!("it can be made") };
+        t.0.files.install(&t.0, file, false).unwrap_or(-1)
+    };
+    let bad = install(do_fsopen(&t.0, b"testfs"));
+    assert_eq!(fsconfig_set(&t.0, bad, b"bad", None), Ok(()));
+    assert_eq!(err(do_fsmount(&t.0, bad, 0)), Some(EINVAL));
+    assert_eq!(fsconfig_create(&t.0, bad), Err(EINVAL));
+    assert_eq!(fsconfig_create(&t.0, bad), Err(EBUSY));
+    let fd = install(do_fsopen(&t.0, b"testfs"));
+    assert_eq!(fsconfig_set(&t.0, fd, b"source", Some(b"dev")), Ok(()));
+    assert_eq!(fsconfig_set(&t.0, fd, b"source", Some(b"dev")), Err(EINVAL));
+    assert_eq!(fsconfig_set(&t.0, fd, b"ro", None), Ok(()));
+    assert_eq!(fsconfig_reconfigure(&t.0, fd), Err(EBUSY));
+    assert_eq!(fsconfig_create(&t.0, fd), Ok(()));
+    assert_eq!(fsconfig_set(&t.0, fd, b"x", None), Err(EBUSY));
+    assert_eq!(err(do_fsmount(&t.0, fd, 1 << 50)), Some(EINVAL));
+    let mnt = install(do_fsmount(&t.0, fd, mount_attr::NODEV));
+    assert_eq!(err(do_fsmount(&t.0, fd, 0)), Some(EBUSY));
+    let (from, to) = (At::Fd(mnt), At::Cwd);
+    assert_eq!(do_move_mount(&t.0, &from, b"", &to, b"/m", move_mount::F_EMPTY_PATH), Ok(()));
+    assert!(t.mountinfo().contains(" / /m rw,nodev,relatime - testfs dev ro"), "{}", t.mountinfo());
+    let pick = install(do_fspick(&t.0, &At::Cwd, b"/m", 0));
+    assert_eq!(fsconfig_set(&t.0, pick, b"rw", None), Ok(()));
+    assert_eq!(fsconfig_reconfigure(&t.0, pick), Ok(()));
+    assert_eq!(t.mkdir("/m/d"), Ok(()));
+    assert_eq!(err(do_fspick(&t.0, &At::Cwd, b"/m/d", 0)), Some(EINVAL));
+    assert_eq!(t.umount("/m", 0), Err(EBUSY), "the descriptor is on it");
+}
+
+#[test]
 fn attributes_change_for_all_or_none() {
     let t = dirs(&["/a", "/a/m"]);
     assert_eq!(t.bind("/a", "/a", 0), Ok(()));

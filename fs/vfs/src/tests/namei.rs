@@ -216,7 +216,7 @@ fn what_the_filesystem_takes_back_is_looked_up_anew() {
     let task = Task(TestContext::with_root(
         t.0.vfs.clone(),
         t.0.cred.user_ns.clone(),
-        Mount::new_internal(99, root),
+        &Mount::new_internal(99, root),
     ));
     assert_eq!(task.fails("/later"), ENOENT);
     if let Some(dir) = dir {

@@ -151,7 +151,7 @@ fn making_nodes() {
     assert_eq!(mknod(&user, "/null", 0o020_666, 0x103), Err(EEXIST));
     assert_eq!(mknod(&user, "/no", 0o644, 0), Err(EACCES));
     assert_eq!(err(t.open("/null", OpenFlags::empty())), Some(ENXIO));
-    assert_eq!(err(t.open("/fifo", OpenFlags::empty())), Some(ENXIO));
+    assert_eq!(err(t.open("/fifo", OpenFlags::WRONLY | OpenFlags::NONBLOCK)), Some(ENXIO));
 }
 
 #[test]
@@ -414,4 +414,26 @@ fn names_of_what_has_no_path() {
     let shown = String::from_utf8_lossy(&d_path(pipe.path(), &root)).into_owned();
     assert_eq!(shown, format!("pipe:[{}]", pipe.inode().ino()));
     assert_eq!(d_path(file(Pseudo::Anon).path(), &root), b"anon_inode:[eventfd]");
+}
+
+#[test]
+fn fallocate_and_its_errors() {
+    let t = Task::new();
+    t.create("/f");
+    let install = |name: &str, flags| t.open(name, flags).and_then(|f| t.0.files.install(&t.0, f, false));
+    assert_eq!(install("/f", WRONLY), Ok(0));
+    assert_eq!(install("/f", OpenFlags::empty()), Ok(1));
+    assert_eq!(install("/", OpenFlags::empty()), Ok(2));
+    let call = |fd, mode, offset, len| do_fallocate(&t.0, fd, mode, offset, len);
+    assert_eq!(call(9, 0, 0, 1), Err(EBADF));
+    assert_eq!(call(0, 0, -1, 1), Err(EINVAL));
+    assert_eq!(call(0, 0, 0, 0), Err(EINVAL));
+    assert_eq!(call(0, 0x80, 0, 1), Err(EOPNOTSUPP));
+    assert_eq!(call(0, 2, 0, 1), Err(EOPNOTSUPP));
+    assert_eq!(call(1, 0, 0, 1), Err(EBADF));
+    assert_eq!(call(2, 0, 0, 1), Err(EBADF));
+    assert_eq!(call(0, 0, i64::MAX, 1), Err(EFBIG));
+    t.0.fsize.store(10, Ordering::Relaxed);
+    assert_eq!(call(0, 0, 0, 11), Err(EFBIG));
+    assert_eq!(call(0, 0, 0, 10), Err(EOPNOTSUPP), "the filesystem's answer");
 }

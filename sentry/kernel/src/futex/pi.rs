@@ -89,7 +89,8 @@ impl CurrentTask {
         if self.pid_ns().find(value & FUTEX_TID_MASK).is_none() {
             return Err(ESRCH);
         }
-        let waiter = Waiter { task: self.task().clone(), bitset: u32::MAX, index: 0, state: state.clone(), pi: true };
+        let waiter =
+            Waiter { task: self.task().clone(), bitset: u32::MAX, index: 0, state: state.clone(), pi: true };
         queue.push_back((key, waiter));
         Ok(Attempt::Queued(key))
     }

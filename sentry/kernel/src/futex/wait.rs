@@ -41,11 +41,20 @@ impl CurrentTask {
     ///
     /// # Errors
     /// As [`CurrentTask::futex_wait`].
-    pub fn futex_wait_multiple(&mut self, words: &[FutexWaitv], deadline: Option<Instant>) -> Result<u32, Errno> {
+    pub fn futex_wait_multiple(
+        &mut self,
+        words: &[FutexWaitv],
+        deadline: Option<Instant>,
+    ) -> Result<u32, Errno> {
         self.wait_on_words(words, u32::MAX, deadline)
     }
 
-    fn wait_on_words(&mut self, words: &[FutexWaitv], bitset: u32, deadline: Option<Instant>) -> Result<u32, Errno> {
+    fn wait_on_words(
+        &mut self,
+        words: &[FutexWaitv],
+        bitset: u32,
+        deadline: Option<Instant>,
+    ) -> Result<u32, Errno> {
         let mm = self.user()?.clone();
         let kernel = self.kernel().clone();
         let state = Arc::new(WaitState::default());

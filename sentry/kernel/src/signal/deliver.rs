@@ -37,7 +37,11 @@ impl CurrentTask {
     }
 
     /// Takes a signal out of `set`, sleeping for one by `sleep` until that returns false. Linux: `do_sigtimedwait`.
-    pub fn sigtimedwait(&mut self, set: SigSet, mut sleep: impl FnMut(&CurrentTask) -> bool) -> Option<SigInfo> {
+    pub fn sigtimedwait(
+        &mut self,
+        set: SigSet,
+        mut sleep: impl FnMut(&CurrentTask) -> bool,
+    ) -> Option<SigInfo> {
         if let Some(info) = self.task().dequeue_signal(set) {
             return Some(info);
         }
@@ -186,7 +190,7 @@ impl CurrentTask {
                     break;
                 }
             }
-            self.task().parker.park(None);
+            self.park(None);
         }
         self.task().set_run_state(RunState::Running);
     }

@@ -32,7 +32,12 @@ impl ThreadGroup {
         let _ = self.send(SigInfo::new(signo, SI_KERNEL), None, SigSource::Outside);
     }
 
-    fn send(&self, info: SigInfo, only: Option<&Arc<Task>>, source: SigSource) -> Result<(), sentry_uapi::Errno> {
+    fn send(
+        &self,
+        info: SigInfo,
+        only: Option<&Arc<Task>>,
+        source: SigSource,
+    ) -> Result<(), sentry_uapi::Errno> {
         let Some(kernel) = self.kernel.upgrade() else { return Ok(()) };
         let threads = self.threads();
         let mut signal = self.signal();
@@ -63,10 +68,8 @@ impl ThreadGroup {
             return (false, Ok(()));
         }
         let continued = self.prepare_signal(signal, threads, signo);
-        let target_blocked = only.map_or_else(
-            || threads.iter().all(|t| t.blocked().contains(signo)),
-            |t| t.blocked().contains(signo),
-        );
+        let holds = |t: &Arc<Task>| t.blocked().contains(signo) || t.awaited().contains(signo);
+        let target_blocked = only.map_or_else(|| threads.iter().all(holds), holds);
         if self.ignores(signo, target_blocked, source) {
             return (continued, Ok(()));
         }
@@ -132,12 +135,18 @@ impl ThreadGroup {
     }
 
     /// Picks a thread and wakes it; a signal that ends the process ends all its threads at once.
-    fn complete_signal(&self, signal: &mut SignalState, threads: &[Arc<Task>], signo: i32, only: Option<&Arc<Task>>) {
+    fn complete_signal(
+        &self,
+        signal: &mut SignalState,
+        threads: &[Arc<Task>],
+        signo: i32,
+        only: Option<&Arc<Task>>,
+    ) {
+        let stopped = matches!(signal.stop, StopState::Stopped { .. });
+        // A stopped thread takes nothing but SIGKILL; the rest waits until it goes on.
         let wants = |t: &Arc<Task>| {
             !t.is_exiting()
-                && (signo == SIGKILL
-                    || !t.blocked().contains(signo)
-                    || SigSet(t.awaited.load(Ordering::Relaxed)).contains(signo))
+                && (signo == SIGKILL || (!stopped && (!t.blocked().contains(signo) || t.awaited().contains(signo))))
         };
         let target = match only {
             Some(t) => wants(t).then_some(t),
@@ -149,10 +158,13 @@ impl ThreadGroup {
         };
         let Some(target) = target else { return };
         let handler = self.sighand().get(signo).handler;
-        let blocked = target.blocked().contains(signo);
+        let blocked = target.blocked().contains(signo) || target.awaited().contains(signo);
         let fatal = signo == SIGKILL
             || (handler == SIG_DFL && !blocked && default_action(signo) == DefaultAction::Terminate);
-        if fatal && signal.group_exit.is_none() && !(self.unkillable.load(Ordering::Relaxed) && signo != SIGKILL) {
+        if fatal
+            && signal.group_exit.is_none()
+            && !(self.unkillable.load(Ordering::Relaxed) && signo != SIGKILL)
+        {
             signal.group_exit = Some(signo);
             signal.stop = StopState::Running;
             for t in threads {

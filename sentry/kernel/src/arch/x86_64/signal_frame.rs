@@ -6,8 +6,9 @@ use platform::{FpState, PtRegs};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EFAULT;
 use sentry_uapi::sigaction::{
-    FP_SW_BYTES_OFFSET, FP_XSTATE_MAGIC1, FP_XSTATE_MAGIC2, RtSigFrame, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, SaFlags,
-    SigAction, SigAltStack, SigContext, UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS, Ucontext,
+    FP_SW_BYTES_OFFSET, FP_XSTATE_MAGIC1, FP_XSTATE_MAGIC2, RtSigFrame, SS_AUTODISARM, SS_DISABLE,
+    SS_ONSTACK, SaFlags, SigAction, SigAltStack, SigContext, UC_FP_XSTATE, UC_SIGCONTEXT_SS,
+    UC_STRICT_RESTORE_SS, Ucontext,
 };
 use sentry_uapi::signal::{SigInfo, SigSet};
 
@@ -47,7 +48,12 @@ impl CurrentTask {
     ///
     /// # Errors
     /// `EFAULT` when the stack cannot take it; the caller then sends SIGSEGV.
-    pub(crate) fn setup_rt_frame(&mut self, info: &SigInfo, action: &SigAction, mask: SigSet) -> Result<(), Errno> {
+    pub(crate) fn setup_rt_frame(
+        &mut self,
+        info: &SigInfo,
+        action: &SigAction,
+        mask: SigSet,
+    ) -> Result<(), Errno> {
         let flags = SaFlags::from_bits_retain(action.flags);
         if !flags.contains(SaFlags::RESTORER) {
             return Err(EFAULT);
@@ -57,7 +63,11 @@ impl CurrentTask {
         let nested = self.on_altstack(self.regs.rsp);
         let mut sp = self.regs.rsp.wrapping_sub(RED_ZONE);
         let mut entering = false;
-        if flags.contains(SaFlags::ONSTACK) && !nested && self.altstack.ss_size != 0 && !self.altstack_in_use() {
+        if flags.contains(SaFlags::ONSTACK)
+            && !nested
+            && self.altstack.ss_size != 0
+            && !self.altstack_in_use()
+        {
             sp = self.altstack.ss_sp.wrapping_add(self.altstack.ss_size);
             entering = true;
         }
@@ -128,7 +138,8 @@ impl CurrentTask {
         // DF, RF and TF off. Linux: `handle_signal`.
         r.eflags &= !0x0001_0500;
         *r = r.sanitised();
-        Ok(())
+        // A handler starts with the state of a fresh program. Linux: `fpu__clear_user_states`.
+        self.ctx.reset_fp_state().map_err(|_| EFAULT)
     }
 
     fn altstack_in_use(&self) -> bool {

@@ -1,0 +1,109 @@
+//! `/proc/sys/fs`. Linux: the `fs` tables of fs/{file_table,inode,dcache,pipe,locks,namei,exec,aio,eventpoll}.c,
+//! fs/notify/inotify/inotify_user.c, ipc/mq_sysctl.c.
+
+use super::ctl::{dir, fixed, flag, int, parse_numbers, stored, uint};
+use crate::seq::put;
+use fs_kernfs::Node;
+use fs_vfs::{NR_OPEN, TaskContext};
+use sentry_auth::OVERFLOW_ID;
+use sentry_uapi::Errno;
+use sentry_uapi::errno::EINVAL;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Most files a kernel has open. There is no such limit beyond that of memory.
+const FILE_MAX: i64 = i64::MAX;
+
+fn show(value: &AtomicUsize, out: &mut Vec<u8>) -> Result<(), Errno> {
+    put(out, format_args!("{}\n", value.load(Ordering::Relaxed)));
+    Ok(())
+}
+
+fn store(value: &AtomicUsize, bytes: &[u8], min: usize, max: usize) -> Result<(), Errno> {
+    let new = parse_numbers(bytes, 1)?.first().and_then(|v| usize::try_from(*v).ok()).ok_or(EINVAL)?;
+    if !(min..=max).contains(&new) {
+        return Err(EINVAL);
+    }
+    value.store(new, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Rounded up to a power of two, at least a page. Linux: `proc_dopipe_max_size`.
+fn store_pipe_max_size(ctx: &dyn TaskContext, bytes: &[u8]) -> Result<(), Errno> {
+    let new = parse_numbers(bytes, 1)?.first().and_then(|v| usize::try_from(*v).ok()).ok_or(EINVAL)?;
+    let size = new.max(4096).checked_next_power_of_two().filter(|s| *s <= 1 << 31).ok_or(EINVAL)?;
+    ctx.vfs().pipes.max_size.store(size, Ordering::Relaxed);
+    Ok(())
+}
+
+pub(super) fn tree() -> Node {
+    dir([
+        ("aio-max-nr", uint(0o644, 65536)),
+        ("aio-nr", fixed(0)),
+        ("dentry-state", fixed("0\t0\t45\t0\t0\t0")),
+        ("dir-notify-enable", flag(0o644, true)),
+        ("epoll", dir([("max_user_watches", max_user_watches())])),
+        ("file-max", int(0o644, FILE_MAX.into(), 0..=FILE_MAX.into())),
+        ("file-nr", fixed(format!("0\t0\t{FILE_MAX}"))),
+        ("inode-nr", fixed("0\t0")),
+        ("inode-state", fixed("0\t0\t0\t0\t0\t0\t0")),
+        ("inotify", inotify()),
+        ("lease-break-time", uint(0o644, 45)),
+        ("leases-enable", flag(0o644, true)),
+        ("mount-max", fixed(100_000)),
+        ("mqueue", mqueue()),
+        ("nr_open", fixed(NR_OPEN)),
+        ("overflowgid", fixed(OVERFLOW_ID)),
+        ("overflowuid", fixed(OVERFLOW_ID)),
+        (
+            "pipe-max-size",
+            stored(0o644, |ctx, out| show(&ctx.vfs().pipes.max_size, out), store_pipe_max_size),
+        ),
+        (
+            "pipe-user-pages-hard",
+            stored(
+                0o644,
+                |ctx, out| show(&ctx.vfs().pipes.user_pages_hard, out),
+                |ctx, bytes| store(&ctx.vfs().pipes.user_pages_hard, bytes, 0, usize::MAX),
+            ),
+        ),
+        (
+            "pipe-user-pages-soft",
+            stored(
+                0o644,
+                |ctx, out| show(&ctx.vfs().pipes.user_pages_soft, out),
+                |ctx, bytes| store(&ctx.vfs().pipes.user_pages_soft, bytes, 0, usize::MAX),
+            ),
+        ),
+        ("protected_fifos", fixed(1)),
+        ("protected_hardlinks", fixed(1)),
+        ("protected_regular", fixed(2)),
+        ("protected_symlinks", fixed(1)),
+        ("suid_dumpable", fixed(0)),
+    ])
+}
+
+fn max_user_watches() -> Node {
+    stored(
+        0o644,
+        |ctx, out| show(&ctx.vfs().epoll.max_user_watches, out),
+        |ctx, bytes| store(&ctx.vfs().epoll.max_user_watches, bytes, 0, usize::MAX),
+    )
+}
+
+fn inotify() -> Node {
+    dir([
+        ("max_queued_events", uint(0o644, 16384)),
+        ("max_user_instances", uint(0o644, 128)),
+        ("max_user_watches", uint(0o644, 65536)),
+    ])
+}
+
+fn mqueue() -> Node {
+    dir([
+        ("msg_default", int(0o644, 10, 1..=65536)),
+        ("msg_max", int(0o644, 10, 1..=65536)),
+        ("msgsize_default", int(0o644, 8192, 128..=16 << 20)),
+        ("msgsize_max", int(0o644, 8192, 128..=16 << 20)),
+        ("queues_max", uint(0o644, 256)),
+    ])
+}

@@ -1,0 +1,152 @@
+//! Signal-driven I/O. Linux: fs/fcntl.c, `kill_fasync`, `send_sigio`.
+//!
+//! A file's wait queue is woken under locks that sending a signal would have to come before, so a host thread sends it; it
+//! exists once a file has asked for signals.
+
+use crate::signal::SigSource;
+use crate::{Kernel, Task, ThreadGroup};
+use fs_vfs::{File, FileOwner, OwnerKind};
+use sentry_auth::Kuid;
+use sentry_sync::{Mutex, Parker, Wake, level};
+use sentry_uapi::poll::{
+    POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM,
+};
+use sentry_uapi::signal::{SI_KERNEL, SIGIO, SigInfo};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// Events whose signals are to be sent.
+#[derive(Default)]
+pub(crate) struct SigioQueue {
+    pending: Mutex<Vec<Weak<Fasync>>, { level::LEAF }>,
+    parker: Parker,
+    started: AtomicBool,
+}
+
+/// A file that wants its owner to get signals. Linux: `struct fasync_struct`.
+struct Fasync {
+    this: Weak<Fasync>,
+    kernel: Weak<Kernel>,
+    queue: Arc<SigioQueue>,
+    file: Weak<File>,
+    fd: i32,
+    /// What has happened since the last signal.
+    events: AtomicU32,
+}
+
+impl Kernel {
+    /// From now on the file's owner gets signals, or no more. `fd` is what it is told.
+    pub fn set_fasync(self: &Arc<Self>, file: &Arc<File>, fd: i32, on: bool) {
+        if !on {
+            file.set_fasync(None);
+            return;
+        }
+        self.sigio.start();
+        file.set_fasync(Some(Arc::new_cyclic(|this| Fasync {
+            this: this.clone(),
+            kernel: Arc::downgrade(self),
+            queue: self.sigio.clone(),
+            file: Arc::downgrade(file),
+            fd,
+            events: AtomicU32::new(0),
+        })));
+    }
+}
+
+impl SigioQueue {
+    fn start(self: &Arc<Self>) {
+        if self.started.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let queue = Arc::downgrade(self);
+        let thread = std::thread::Builder::new().name("sigio".into()).stack_size(256 << 10);
+        if thread.spawn(move || SigioQueue::run(&queue)).is_err() {
+            // The host has no thread to spare: the next file tries again.
+            self.started.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn run(queue: &Weak<SigioQueue>) {
+        // A kernel that is gone is noticed at the latest when this has passed.
+        const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+        while let Some(q) = queue.upgrade() {
+            let pending = std::mem::take(&mut *q.pending.lock());
+            for fasync in pending.iter().filter_map(Weak::upgrade) {
+                fasync.send_sigio();
+            }
+            q.parker.park(Some(Instant::now() + LOOK_AGAIN));
+        }
+    }
+}
+
+impl Wake for Fasync {
+    fn wake(&self, events: u32) -> bool {
+        if self.events.fetch_or(events, Ordering::AcqRel) == 0 {
+            self.queue.pending.lock().push(self.this.clone());
+            self.queue.parker.unpark();
+        }
+        false
+    }
+}
+
+impl Fasync {
+    /// Linux: `send_sigio`.
+    fn send_sigio(&self) {
+        let events = self.events.swap(0, Ordering::AcqRel);
+        let (Some(kernel), Some(file)) = (self.kernel.upgrade(), self.file.upgrade()) else { return };
+        let owner = file.owner();
+        if owner.pid == 0 {
+            return;
+        }
+        let info = siginfo(&owner, events, self.fd);
+        let (tasks, groups) = targets(&kernel, &owner);
+        for task in tasks.iter().filter(|t| sigio_perm(&owner, t)) {
+            let _ = task.send_signal(info, SigSource::Outside);
+        }
+        for group in &groups {
+            if group.threads().first().is_some_and(|t| sigio_perm(&owner, t)) {
+                let _ = group.send_signal(info, SigSource::Outside);
+            }
+        }
+    }
+}
+
+/// The threads and the processes an owner stands for.
+fn targets(kernel: &Kernel, owner: &FileOwner) -> (Vec<Arc<Task>>, Vec<Arc<ThreadGroup>>) {
+    let tree = kernel.tree.lock();
+    let process = |id: &u32| tree.processes.get(id).map(|p| p.group.clone());
+    match owner.kind {
+        OwnerKind::Thread => (tree.tasks.get(&owner.pid).cloned().into_iter().collect(), Vec::new()),
+        OwnerKind::Process => (Vec::new(), process(&owner.pid).into_iter().collect()),
+        OwnerKind::Group => {
+            let members = tree.pgrps.get(&owner.pid).map(|g| g.members.as_slice()).unwrap_or_default();
+            (Vec::new(), members.iter().filter_map(process).collect())
+        }
+    }
+}
+
+/// Whether whoever set the owner may signal it. Linux: `sigio_perm`.
+fn sigio_perm(owner: &FileOwner, task: &Task) -> bool {
+    let cred = task.cred();
+    let known = |id: Kuid| id == cred.suid || id == cred.uid;
+    owner.euid == Kuid::GLOBAL_ROOT || known(owner.euid) || known(owner.uid)
+}
+
+/// SIGIO tells nothing; a signal that was chosen tells what happened, and where. Linux: `send_sigio_to_task`.
+fn siginfo(owner: &FileOwner, events: u32, fd: i32) -> SigInfo {
+    /// Reasons in the order of their codes from POLL_IN (1) on, with the band each reports. POLL_MSG is not told apart.
+    const REASONS: [(i32, u32, u32); 5] = [
+        (1, POLLIN, POLLIN | POLLRDNORM),
+        (2, POLLOUT, POLLOUT | POLLWRNORM | POLLWRBAND),
+        (4, POLLERR, POLLERR),
+        (5, POLLPRI, POLLPRI | POLLRDBAND),
+        (6, POLLHUP, POLLHUP | POLLERR),
+    ];
+    if owner.signum == 0 {
+        return SigInfo::new(SIGIO, SI_KERNEL);
+    }
+    let reason = REASONS.iter().find(|(_, event, _)| events & event != 0);
+    let (code, band) = reason.map_or((1, POLLIN | POLLRDNORM), |(code, _, band)| (*code, *band));
+    SigInfo::from_poll(owner.signum, code, i64::from(band), fd)
+}

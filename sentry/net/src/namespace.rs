@@ -1,0 +1,82 @@
+//! Linux: net/core/net_namespace.c.
+
+use crate::inet::ports::PortTable;
+use crate::inet::tcp::TcpSock;
+use crate::inet::udp::UdpSock;
+use crate::netdev::Loopback;
+use crate::netlink::NetlinkPorts;
+use crate::sysctl::Sysctl;
+use crate::unix::{Inflight, UnixNames};
+use sentry_auth::UserNamespace;
+use sentry_time::Clocks;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the network namespaces of one kernel share.
+pub(crate) struct Kernelwide {
+    pub(crate) inflight: Inflight,
+    pub(crate) clocks: Arc<Clocks>,
+    next_cookie: AtomicU64,
+}
+
+/// A network namespace: interfaces, ports, abstract names.
+///
+/// Its only interface is its own loopback. A destination elsewhere is unreachable (`ENETUNREACH`).
+pub struct NetNamespace {
+    /// The namespace that owns it: whose capabilities count for it.
+    pub user_ns: Arc<UserNamespace>,
+    /// `/proc/sys/net` of it.
+    pub sysctl: Sysctl,
+    /// Its loopback interface.
+    pub lo: Loopback,
+    /// A number of its own, as SO_NETNS_COOKIE tells it.
+    pub cookie: u64,
+    pub(crate) unix: UnixNames,
+    pub(crate) tcp: PortTable<TcpSock>,
+    pub(crate) udp: PortTable<UdpSock>,
+    pub(crate) netlink: NetlinkPorts,
+    pub(crate) kernelwide: Arc<Kernelwide>,
+}
+
+impl NetNamespace {
+    /// The first one of a kernel, with its loopback up: 127.0.0.0/8 and ::1 answer.
+    pub fn new_initial(user_ns: Arc<UserNamespace>, clocks: Arc<Clocks>) -> Arc<NetNamespace> {
+        let kernelwide =
+            Arc::new(Kernelwide { inflight: Inflight::default(), clocks, next_cookie: AtomicU64::new(1) });
+        NetNamespace::new(user_ns, true, kernelwide)
+    }
+
+    /// A new one of the same kernel, as unshare(CLONE_NEWNET) makes it: its loopback is down. Linux: `copy_net_ns`.
+    pub fn copy_net_ns(&self, user_ns: Arc<UserNamespace>) -> Arc<NetNamespace> {
+        NetNamespace::new(user_ns, false, self.kernelwide.clone())
+    }
+
+    fn new(user_ns: Arc<UserNamespace>, up: bool, kernelwide: Arc<Kernelwide>) -> Arc<NetNamespace> {
+        let seed = kernelwide.clocks.realtime_nanos().unsigned_abs();
+        Arc::new(NetNamespace {
+            user_ns,
+            sysctl: Sysctl::default(),
+            lo: Loopback::new(up),
+            cookie: kernelwide.next_cookie(),
+            unix: UnixNames::new(seed),
+            tcp: PortTable::new(seed),
+            udp: PortTable::new(seed.rotate_left(17)),
+            netlink: NetlinkPorts::default(),
+            kernelwide,
+        })
+    }
+
+    pub(crate) fn next_cookie(&self) -> u64 {
+        self.kernelwide.next_cookie()
+    }
+
+    pub(crate) fn clocks(&self) -> &Clocks {
+        &self.kernelwide.clocks
+    }
+}
+
+impl Kernelwide {
+    fn next_cookie(&self) -> u64 {
+        self.next_cookie.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,5 @@
+//! Credentials.
+
+mod capability;
+mod ids;
+mod inherit;

@@ -1,0 +1,21 @@
+//! Files, directories and descriptors.
+
+mod access;
+mod copy;
+mod descriptor;
+mod directory;
+mod inotify;
+mod legacy;
+mod link;
+mod lock;
+mod memfd;
+mod mode;
+mod mount;
+mod open;
+mod openat2;
+mod read_write;
+mod rename;
+mod seek;
+mod stat;
+mod truncate;
+mod xattr;

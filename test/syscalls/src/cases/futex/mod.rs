@@ -1,0 +1,7 @@
+//! Futexes.
+
+mod pi;
+mod requeue;
+mod robust;
+mod wait;
+mod waitv;

@@ -1,0 +1,12 @@
+//! Memory: mappings, faults, limits.
+
+mod brk;
+mod limits;
+mod lock;
+mod madvise;
+mod mmap;
+mod mprotect;
+mod mremap;
+mod stack;
+mod sync;
+mod vm;

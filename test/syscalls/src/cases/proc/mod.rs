@@ -1,0 +1,7 @@
+//! `/proc` and `/dev`.
+
+mod dev;
+mod maps;
+mod own;
+mod system;
+mod task;

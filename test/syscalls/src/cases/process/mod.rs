@@ -1,0 +1,17 @@
+//! Processes and threads.
+
+mod clone;
+mod exec;
+mod exit;
+mod fork;
+mod group;
+mod limits;
+mod misc;
+mod pid_namespace;
+mod pidfd;
+mod prctl;
+mod sched;
+mod thread;
+mod usage;
+mod vdso;
+mod wait;

@@ -1,0 +1,5 @@
+//! Terminals.
+
+mod discipline;
+mod job_control;
+mod pty;
