@@ -38,4 +38,5 @@ pub use errno::Errno;
 pub mod dirent;
 
 pub mod statfs;
+pub mod tty_ioctl;
 pub mod uio;
