@@ -38,5 +38,4 @@ pub use errno::Errno;
 pub mod dirent;
 
 pub mod statfs;
-pub mod tty_ioctl;
 pub mod uio;
