@@ -3,7 +3,7 @@
 use crate::devpts::{DevptsType, new_pty, slave_path};
 use crate::drivers::register_console;
 use crate::pty::{Opened, Pty, Side};
-use fs_vfs::{File, Mount, SetAttr, TaskContext, dentry_open};
+use fs_vfs::{File, Mount, SetAttr, TaskContext, d_path, dentry_open};
 use sentry_auth::Kuid;
 use sentry_sync::{ANY_EVENT, Parker};
 use sentry_uapi::Errno;
@@ -63,6 +63,14 @@ impl Console {
     /// `EIO` when it has hung up.
     pub fn open(&self, ctx: &dyn TaskContext) -> Result<Arc<File>, Errno> {
         dentry_open(ctx, slave_path(ctx, None, &self.pty)?, OpenFlags::RDWR)
+    }
+
+    /// Where the slave is found in the caller's tree of names.
+    ///
+    /// # Errors
+    /// `ENOENT` when it has hung up.
+    pub fn path(&self, ctx: &dyn TaskContext) -> Result<Vec<u8>, Errno> {
+        Ok(d_path(&slave_path(ctx, None, &self.pty)?, &ctx.fs().root()))
     }
 
     /// Types. Sleeps while there is no room, until the terminal hangs up or its output has been finished.

@@ -10,7 +10,7 @@ use sentry_auth::{Cred, Kgid, Kuid};
 use sentry_mm::{IoDst, IoSrc};
 use sentry_sync::WaitQueue;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EAGAIN, ENOTTY, EPERM, ESPIPE};
+use sentry_uapi::errno::{EAGAIN, ENOTTY, EPERM};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
 use sentry_uapi::stat::makedev;
@@ -173,9 +173,5 @@ impl FileOps for HostFd {
 
     fn fsync(&self, _file: &File, _data_only: bool) -> Result<(), Errno> {
         if self.regular { Ok(()) } else { Err(sentry_uapi::errno::EINVAL) }
-    }
-
-    fn size(&self, _file: &File) -> Result<u64, Errno> {
-        Err(ESPIPE)
     }
 }

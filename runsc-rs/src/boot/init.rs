@@ -1,15 +1,17 @@
 //! The first process of a container.
 
 use super::files::Files;
-use super::{CommandError, StdioFd, Terminal};
+use super::{CommandError, StdioFd, terminal};
 use crate::container::{Capabilities, ContainerSpec, Process};
 use crate::sandbox::control::ControlChannel;
 use anyhow::{Context, Result, anyhow};
+use fs_devpts::Console;
 use fs_hostfs::host_fd_file;
 use fs_vfs::{At, FdTable, File, FileType, LookupFlags, TaskContext, chdir, do_open_execat};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::fstat;
 use platform_host::poller::HostPoller;
+use platform_host::tty::WindowSize;
 use sentry_auth::{Cred, GroupInfo};
 use sentry_kernel::{
     CgroupNamespace, CurrentTask, InitProcess, IpcNamespace, Kernel, NsProxy, ThreadGroup, TimeNamespace,
@@ -36,13 +38,13 @@ pub(super) fn start(
     spec: ContainerSpec,
     files: Files,
     stdio: [StdioFd; 3],
-    terminal: Option<&Terminal>,
+    terminal: Option<WindowSize>,
     poller: &HostPoller,
     control: &Arc<ControlChannel>,
-) -> Result<Arc<ThreadGroup>> {
+) -> Result<(Arc<ThreadGroup>, Option<Arc<Console>>)> {
     let root = Arc::new(Cred::root(kernel.user_ns.clone()));
     let cred = user_cred(kernel, &spec.process)?;
-    let stdio = open_stdio(kernel, stdio, terminal, poller, &Arc::new(cred.clone()))?;
+    let stdio = open_stdio(kernel, stdio, poller, &Arc::new(cred.clone()))?;
     let ns = namespaces(kernel, &spec, &files);
     let init = InitProcess {
         cred: (*root).clone(),
@@ -56,16 +58,16 @@ pub(super) fn start(
     let (report, outcome) = mpsc::channel();
     let group = kernel
         .start_init(init, move |task| {
-            let result = prepare(task, &spec, &files, stdio, cred);
+            let result = prepare(task, &spec, &files, stdio, terminal, cred);
             let failed = result.is_err();
             // The other end waits for exactly one message.
             let _ = report.send(result);
             if failed { Err(ENOENT) } else { Ok(()) }
         })
         .map_err(|e| anyhow!("cannot make the first process: {}", e.message()))?;
-    outcome.recv().context("the first process ended before it began")??;
+    let console = outcome.recv().context("the first process ended before it began")??;
     control.started()?;
-    Ok(group)
+    Ok((group, console))
 }
 
 /// On the new process's own thread: mounts, descriptors, identity, program.
@@ -73,12 +75,19 @@ fn prepare(
     task: &mut CurrentTask,
     spec: &ContainerSpec,
     files: &Files,
-    stdio: Vec<Arc<File>>,
+    stdio: [Stdio; 3],
+    terminal: Option<WindowSize>,
     cred: Cred,
-) -> Result<()> {
+) -> Result<Option<Arc<Console>>> {
     files.mount_all(task, spec)?;
+    let console = terminal.map(|size| terminal::open(task, &cred, size)).transpose()?;
     let table = TaskContext::files(task);
-    for file in stdio {
+    for fd in stdio {
+        let file = match (fd, &console) {
+            (Stdio::File(file), _) => file,
+            (Stdio::Terminal, Some((_, file))) => file.clone(),
+            (Stdio::Terminal, None) => return Err(anyhow!("standard descriptors: there is no terminal")),
+        };
         table.install(task, file, false).map_err(|e| anyhow!("standard descriptors: {}", e.message()))?;
     }
     task.fs().set_umask(spec.process.user.umask);
@@ -89,7 +98,8 @@ fn prepare(
     task.commit_creds(cred);
     let cwd = spec.process.cwd.as_os_str().as_bytes();
     chdir(task, cwd).map_err(|e| anyhow!("chdir to cwd ({:?}): {}", spec.process.cwd, e.message()))?;
-    exec(task, &spec.process)
+    exec(task, &spec.process)?;
+    Ok(console.map(|(console, _)| console))
 }
 
 fn exec(task: &mut CurrentTask, process: &Process) -> Result<()> {
@@ -190,21 +200,25 @@ fn namespaces(kernel: &Arc<Kernel>, spec: &ContainerSpec, files: &Files) -> NsPr
     }
 }
 
+/// A standard descriptor of the first process.
+enum Stdio {
+    File(Arc<File>),
+    /// The container's terminal, which is there once its devpts is mounted.
+    Terminal,
+}
+
 fn open_stdio(
     kernel: &Arc<Kernel>,
     stdio: [StdioFd; 3],
-    _terminal: Option<&Terminal>,
     poller: &HostPoller,
     cred: &Arc<Cred>,
-) -> Result<Vec<Arc<File>>> {
-    let mut files = Vec::new();
-    for fd in stdio {
-        match fd {
-            StdioFd::Host(fd) => files.push(host_file(kernel, fd, poller, cred)?),
-            StdioFd::Terminal => return Err(anyhow!("no terminals yet")),
-        }
-    }
-    Ok(files)
+) -> Result<[Stdio; 3]> {
+    let open = |fd| match fd {
+        StdioFd::Host(fd) => host_file(kernel, fd, poller, cred).map(Stdio::File),
+        StdioFd::Terminal => Ok(Stdio::Terminal),
+    };
+    let [stdin, stdout, stderr] = stdio;
+    Ok([open(stdin)?, open(stdout)?, open(stderr)?])
 }
 
 fn host_file(kernel: &Kernel, fd: OwnedFd, poller: &HostPoller, cred: &Arc<Cred>) -> Result<Arc<File>> {

@@ -3,12 +3,14 @@
 use super::confine::Confinement;
 use super::files::Files;
 use super::init;
+use super::terminal::ConsoleStreams;
 use super::{Io, Options};
 use crate::config::PlatformKind;
 use crate::container::ContainerSpec;
 use crate::sandbox::ExitStatus;
 use crate::sandbox::control::{ControlChannel, Request};
 use anyhow::{Context, Result, anyhow};
+use fs_devpts::Console;
 use fs_vfs::Vfs;
 use platform::Platform;
 use platform_host::poller::HostPoller;
@@ -67,9 +69,18 @@ pub fn run(
     let files = Files::new(&kernel, &spec, trees, owners, &io_cpuinfo)?;
     confinement.enter()?;
 
-    let group = init::start(&kernel, spec, files, stdio, terminal.as_ref(), &poller, control)?;
-    spawn_control(control, &kernel, &group)?;
-    Ok(exit_status(kernel.wait_for_init()))
+    let size = terminal.as_ref().map(|t| t.size);
+    let (group, console) = init::start(&kernel, spec, files, stdio, size, &poller, control)?;
+    let streams = match (&console, terminal) {
+        (Some(console), Some(terminal)) => Some(ConsoleStreams::connect(console, terminal.stream)?),
+        _ => None,
+    };
+    spawn_control(control, &kernel, &group, console)?;
+    let status = kernel.wait_for_init();
+    if let Some(streams) = streams {
+        streams.finish();
+    }
+    Ok(exit_status(status))
 }
 
 /// Memory of the host in bytes: what guests may hope for where nothing else is said.
@@ -89,13 +100,19 @@ fn spawn_control(
     control: &Arc<ControlChannel>,
     kernel: &Arc<Kernel>,
     group: &Arc<ThreadGroup>,
+    console: Option<Arc<Console>>,
 ) -> Result<()> {
     let (control, kernel, group) = (control.clone(), kernel.clone(), group.clone());
     let serve = move || {
         while let Ok(Some(request)) = control.recv() {
             match request {
                 Request::Signal { signo, to_group } => send(&kernel, &group, signo, to_group),
-                Request::WindowSize { .. } | Request::IdsMapped => {}
+                Request::WindowSize { rows, cols } => {
+                    if let Some(console) = &console {
+                        console.resize(rows, cols);
+                    }
+                }
+                Request::IdsMapped => {}
             }
         }
         kernel.kill_all();

@@ -10,6 +10,7 @@ pub mod filter;
 mod init;
 pub mod kernel;
 pub mod root;
+mod terminal;
 mod tracer;
 mod violation;
 

@@ -245,7 +245,7 @@ impl MemoryFile {
         if range.is_empty() { Ok(()) } else { self.window.punch_hole(range.start, range.len()) }
     }
 
-    /// Has the host put memory behind every page of the range. Linux: fallocate(2).
+    /// Has the host put memory behind every page of the range.
     pub fn populate(&self, range: FrameRange) -> Result<(), Errno> {
         if range.is_empty() { Ok(()) } else { self.window.populate(range.start, range.len()) }
     }

@@ -165,7 +165,7 @@ table! {
     160, setrlimit(resource: u32, rlim: Addr), Full;
     161, chroot(path: PathAddr), Full;
     162, sync(), Full;
-    163, acct(name: PathAddr), Missing(ENOSYS, "no process accounting");
+    163, acct(name: PathAddr), Missing(EPERM, "no process accounting");
     164, settimeofday(tv: Addr, tz: Addr), Full;
     165, mount(source: PathAddr, target: PathAddr, fs_type: PathAddr, flags: u64, data: Addr), Full;
     166, umount2(target: PathAddr, flags: Bits), Full;
