@@ -56,3 +56,23 @@ fn crates_forbid_unsafe_code() {
 fn crates_depend_downward() {
     none(&checks::direction(&tree()));
 }
+
+#[test]
+fn dependencies_have_allowed_licences() {
+    let metadata = std::process::Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+    let metadata = String::from_utf8(metadata.stdout).unwrap();
+    assert!(metadata.contains("\"license\""), "metadata without licences");
+    none(&checks::licences(&metadata, include_str!("../../../deny.toml")));
+}

@@ -2,6 +2,7 @@
 
 mod direction;
 mod length;
+mod licences;
 mod machine;
 mod panics;
 mod unfinished;
@@ -9,6 +10,7 @@ mod unsafe_code;
 
 pub use direction::direction;
 pub use length::length;
+pub use licences::licences;
 pub use machine::machine;
 pub use panics::panics;
 pub use unfinished::unfinished;
