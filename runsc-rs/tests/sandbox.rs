@@ -15,7 +15,11 @@ const NOBODY: u32 = 65534;
 /// A sandbox that stays until it gets a signal.
 fn sleeping(configure: impl FnOnce(&mut Command) -> &mut Command) -> (Child, u32) {
     let mut command = runsc(&["do", "sleep", "1000"]);
-    let child = configure(command.stdout(Stdio::null())).spawn().unwrap();
+    started(configure(command.stdout(Stdio::null())))
+}
+
+fn started(command: &mut Command) -> (Child, u32) {
+    let child = command.spawn().unwrap();
     let sentry = sentry_of(&child);
     until(|| is_confined(sentry));
     (child, sentry)
@@ -64,8 +68,12 @@ fn the_sentry_of_root_is_confined() {
 
 #[test]
 fn the_sentry_of_a_user_is_confined() {
-    let (child, sentry) =
-        sleeping(|command| if is_root() { command.uid(NOBODY).gid(NOBODY) } else { command });
+    // The folder the program was built in may be its owner's alone.
+    let place = TempDir::new();
+    fs::copy(env!("CARGO_BIN_EXE_runsc-rs"), place.str("runsc-rs")).unwrap();
+    let mut command = Command::new(place.str("runsc-rs"));
+    command.args(["do", "sleep", "1000"]).stdin(Stdio::null()).stdout(Stdio::null()).current_dir("/");
+    let (child, sentry) = started(if is_root() { command.uid(NOBODY).gid(NOBODY) } else { &mut command });
     assert_confined(sentry, "0000000000000000");
     let map = fs::read_to_string(format!("/proc/{sentry}/uid_map")).unwrap();
     assert_eq!(map.split_ascii_whitespace().nth(2), Some("1"), "{map}");

@@ -28,7 +28,7 @@ echo "== tar"
 tar --sort=name -cf tree.tar -C "$tree" .
 sha256sum tree.tar
 mkdir copy && tar -xpf tree.tar -C copy
-diff -r "$tree" copy && find copy ! -type d -printf '%P %y %s %m\n' | sort | sha256sum
+diff -r "$tree" copy && find copy \( -type d -printf '%P %y %m\n' -o -printf '%P %y %s %m\n' \) | sort | sha256sum
 tar -tf tree.tar | wc -l
 
 echo "== compress"
