@@ -17,7 +17,7 @@ cd /tmp; mkdir -p a/b; seq 100 >a/b/f; ln -s b a/l; cp -a a c; diff -r a c && ec
 tar -cf t.tar a && tar -tf t.tar | sort; gzip t.tar && gunzip t.tar.gz && tar -xOf t.tar a/b/f | md5sum
 find /bin -type l | wc -l; grep -c 1 a/b/f; sed -n 5p a/b/f; awk '{ s += $1 } END { print s }' a/b/f; sort -rn a/b/f | head -n 2
 echo "== processes"
-sleep 60 & kill $!; wait $!; echo $?
+sleep 60 & sleep 0.2; kill $!; wait $!; echo $?
 yes | head -n 2; seq 30 | xargs -n 10 echo
 timeout 1 sleep 60; echo $?
 ls /; cat /etc/passwd
