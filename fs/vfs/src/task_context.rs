@@ -56,6 +56,13 @@ pub trait TaskContext {
     /// Process id (thread group id) and thread id, in the first pid namespace. For owners of locks and the like.
     fn ids(&self) -> (u32, u32);
 
+    /// How far a clock of the caller's time namespace is ahead of the kernel's, in nanoseconds: CLOCK_BOOTTIME, or
+    /// CLOCK_MONOTONIC.
+    fn timens_offset(&self, boottime: bool) -> i64 {
+        let _ = boottime;
+        0
+    }
+
     /// Sends a signal to the calling thread: SIGPIPE, SIGXFSZ. Linux: `send_sig(sig, current, 0)`.
     fn send_sig(&self, signo: i32);
 

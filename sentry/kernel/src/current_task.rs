@@ -1,7 +1,7 @@
 //! The task whose thread is running: the part nobody else may look at. Linux: `current`.
 
 use crate::syscall::SyscallExit;
-use crate::{Kernel, RunState, Task};
+use crate::{Kernel, OffsetClock, RunState, Task};
 use fs_vfs::{FdTable, FsStruct, MountNamespace, Resource, Sleep, TaskContext, Vfs};
 use platform::{Context, PtRegs};
 use sentry_auth::{Cred, cred_cap_issubset};
@@ -205,6 +205,10 @@ impl TaskContext for CurrentTask {
 
     fn ids(&self) -> (u32, u32) {
         (self.task.group.id(), self.task.tid())
+    }
+
+    fn timens_offset(&self, boottime: bool) -> i64 {
+        self.task.ns().time.offset(if boottime { OffsetClock::Boottime } else { OffsetClock::Monotonic })
     }
 
     fn send_sig(&self, signo: i32) {

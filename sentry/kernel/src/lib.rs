@@ -33,6 +33,7 @@ mod timer;
 mod tree;
 mod tty;
 mod utsname;
+mod vvar;
 mod wait;
 
 pub use access::{cred_may_access, ptrace_may_access};
