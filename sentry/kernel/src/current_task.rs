@@ -4,7 +4,7 @@ use crate::syscall::SyscallExit;
 use crate::{Kernel, OffsetClock, RunState, Task};
 use fs_vfs::{FdTable, FsStruct, MountNamespace, Resource, Sleep, TaskContext, Vfs};
 use platform::{Context, PtRegs};
-use sentry_auth::{Cred, cred_cap_issubset};
+use sentry_auth::{Cred, UserNamespace, cred_cap_issubset};
 use sentry_mm::{FaultHistory, MemoryManager, MmLimits};
 use sentry_sync::{WaitQueue, Wake};
 use sentry_uapi::Errno;
@@ -205,6 +205,10 @@ impl TaskContext for CurrentTask {
 
     fn ids(&self) -> (u32, u32) {
         (self.task.group.id(), self.task.tid())
+    }
+
+    fn net_user_ns(&self) -> Arc<UserNamespace> {
+        self.task.ns().net.user_ns.clone()
     }
 
     fn timens_offset(&self, boottime: bool) -> i64 {

@@ -3,7 +3,7 @@
 use crate::arg::{Addr, Bits};
 use crate::time::clock::{
     CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_REALTIME,
-    CLOCK_REALTIME_ALARM, CLOCK_TAI, CLOCK_THREAD_CPUTIME_ID,
+    CLOCK_REALTIME_ALARM, CLOCK_TAI, CLOCK_THREAD_CPUTIME_ID, read_clock,
 };
 use sentry_kernel::{CurrentTask, OffsetClock, SyscallResult, TimerClock, TimerSpec, TimerTarget};
 use sentry_uapi::Errno;
@@ -94,7 +94,14 @@ pub(crate) fn timer_create(task: &mut CurrentTask, clock: i32, event: Addr, id: 
         CLOCK_MONOTONIC => TimerClock::Monotonic,
         CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => TimerClock::Boottime,
         CLOCK_PROCESS_CPUTIME_ID | CLOCK_THREAD_CPUTIME_ID => TimerClock::ProcessCpu,
-        c if c < 0 => TimerClock::ProcessCpu,
+        c if c < 0 => {
+            // One of a process must be there; one of a device has no timers.
+            if c & 7 == 3 {
+                return Err(EOPNOTSUPP.into());
+            }
+            read_clock(task, c)?;
+            TimerClock::ProcessCpu
+        }
         4..=6 => return Err(EOPNOTSUPP.into()),
         _ => return Err(EINVAL.into()),
     };
