@@ -205,7 +205,7 @@ fn a_flow_character_passes_output_that_a_character_stopped(t: &mut Guest) {
 fn fionread_counts_what_has_arrived(t: &mut Guest) {
     let pty = t.pty();
     raw(t, pty, 1, 0);
-    t.send(pty.slave, &"x".repeat(5000));
+    t.send(pty.slave, "x".repeat(5000));
     expect_eq!(t.poll(pty.master, POLLIN, -1), POLLIN);
     let mut count = -1_i32;
     while count != 4095 {
