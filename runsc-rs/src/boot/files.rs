@@ -55,7 +55,7 @@ impl Files {
             root.sb().set_read_only(true);
         }
         let mnt = Mount::new_internal(kernel.vfs.alloc_mount_id(), root);
-        let mnt_ns = MountNamespace::new(&kernel.vfs, kernel.alloc_inum(), kernel.user_ns.clone(), &mnt);
+        let mnt_ns = MountNamespace::new(&kernel.vfs, kernel.user_ns.clone(), &mnt);
         let path = mnt_ns.root().context("the root is not mounted")?;
         let fs = FsStruct::new(&path);
         let mut binds = Vec::new();
@@ -247,6 +247,7 @@ fn register(kernel: &Arc<Kernel>, cpuinfo: &[u8]) -> Result<()> {
     let total = kernel.memory.limit();
     let all = || -> Result<(), Errno> {
         vfs.filesystems().register(Arc::new(fs_tmpfs::TmpfsType::new(kernel.memory.clone(), total)))?;
+        vfs.filesystems().register(Arc::new(fs_tmpfs::RamfsType::new(kernel.memory.clone())))?;
         fs_devtmpfs::register_mem_devices(vfs, &kernel.memory)?;
         fs_devpts::register(kernel)?;
         let dev = fs_devtmpfs::new_super(fs_devtmpfs::DevtmpfsParams {

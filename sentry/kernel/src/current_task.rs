@@ -1,10 +1,10 @@
 //! The task whose thread is running: the part nobody else may look at. Linux: `current`.
 
 use crate::syscall::SyscallExit;
-use crate::{Kernel, RunState, Task};
+use crate::{Kernel, OffsetClock, RunState, Task};
 use fs_vfs::{FdTable, FsStruct, MountNamespace, Resource, Sleep, TaskContext, Vfs};
 use platform::{Context, PtRegs};
-use sentry_auth::Cred;
+use sentry_auth::{Cred, UserNamespace, cred_cap_issubset};
 use sentry_mm::{FaultHistory, MemoryManager, MmLimits};
 use sentry_sync::{WaitQueue, Wake};
 use sentry_uapi::Errno;
@@ -112,7 +112,7 @@ impl CurrentTask {
     /// parent-death signal.
     pub fn commit_creds(&mut self, new: Cred) {
         let old = self.task.cred();
-        let gained = !old.cap_permitted.contains(new.cap_permitted);
+        let gained = !cred_cap_issubset(&old, &new);
         if old.euid != new.euid
             || old.egid != new.egid
             || old.fsuid != new.fsuid
@@ -205,6 +205,14 @@ impl TaskContext for CurrentTask {
 
     fn ids(&self) -> (u32, u32) {
         (self.task.group.id(), self.task.tid())
+    }
+
+    fn net_user_ns(&self) -> Arc<UserNamespace> {
+        self.task.ns().net.user_ns.clone()
+    }
+
+    fn timens_offset(&self, boottime: bool) -> i64 {
+        self.task.ns().time.offset(if boottime { OffsetClock::Boottime } else { OffsetClock::Monotonic })
     }
 
     fn send_sig(&self, signo: i32) {
