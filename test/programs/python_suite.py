@@ -24,6 +24,7 @@ SLOW = ["test.test_signal.SiginterruptTest.test_siginterrupt_off"]
 MOST_EXCEPTIONS = 5
 PR_SET_CHILD_SUBREAPER = 36
 HERE = os.path.dirname(os.path.abspath(__file__))
+HANGS = "FAIL hangs, or ends the interpreter"
 USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
@@ -92,11 +93,28 @@ def run_module(module, prefix, user, options):
             ended = ended or kind == "end"
         if ended:
             return outcomes
-        why = f"FAIL hangs, or ends the interpreter (status {status}): {' / '.join(said[-3:])[-300:]}"
+        why = f"{HANGS} (status {status}): {' / '.join(said[-3:])[-300:]}"
         outcomes[begun or f"test.{module}"] = why
         if begun is None and len(outcomes) == before + 1:
             return outcomes
     return outcomes
+
+
+def run_again(module, prefix, user, options, native, inside, allowed):
+    """Repeats by themselves, once, tests that failed inside but did not hang, as CPython's own runner can: some of them
+    judge times, and others run besides them."""
+    def failed(test):
+        outcome = inside.get(test, "")
+        return test not in allowed and outcome.startswith("FAIL") and not outcome.startswith(HANGS)
+    failing = {test for test, outcome in native.items() if outcome == "ok" and failed(test)}
+    if not failing:
+        return
+    others = [test for test in {**native, **inside} if test not in failing]
+    again = run_module(module, prefix, user, Options(options.limit, others, options.guest))
+    for test in failing:
+        if again.get(test) == "ok":
+            print(f"note {test}: passes when repeated: {inside[test][5:]}")
+            inside[test] = "ok"
 
 
 def parent_of(pid):
@@ -198,7 +216,9 @@ def main():
                 start = time.monotonic()
                 # Tests wait more than they work: both at once take half as long.
                 both = [pool.submit(run_module, module, prefix, users[who], how) for prefix in ([], sandbox)]
-                good, of = verdict.compare(who, module, *(b.result() for b in both))
+                native, inside = (b.result() for b in both)
+                run_again(module, sandbox, users[who], how, native, inside, verdict.allowed)
+                good, of = verdict.compare(who, module, native, inside)
                 end_orphans()
                 took = round(time.monotonic() - start)
                 print(f"{who} {module}: {good} of the {of} that pass natively, in {took} s", flush=True)
