@@ -4,7 +4,7 @@ use crate::boot::root::{HostTree, HostTrees};
 use crate::container::{ContainerSpec, Mount as SpecMount, MountSource};
 use crate::sandbox::owners::Owners;
 use anyhow::{Context, Result, anyhow};
-use fs_hostfs::{HostFs, HostFsParams, Sharing};
+use fs_hostfs::{HostFs, HostFsParams, HostOwners, Sharing};
 use fs_overlay::OverlayParams;
 use fs_tmpfs::{TmpfsOptions, TmpfsParams};
 use fs_vfs::{
@@ -45,11 +45,12 @@ impl Files {
         kernel: &Arc<Kernel>,
         spec: &ContainerSpec,
         trees: HostTrees,
-        _owners: Option<Owners>,
+        owners: Option<Owners>,
         cpuinfo: &[u8],
     ) -> Result<Files> {
         register(kernel, cpuinfo)?;
-        let host = hostfs(kernel, trees.root, spec.root.writes_to_host(), "root")?;
+        let owners = owners.map(|owners| Arc::new(owners) as Arc<dyn HostOwners>);
+        let host = hostfs(kernel, trees.root, spec.root.writes_to_host(), "root", owners.clone())?;
         let root = if spec.root.overlay { overlay(kernel, host)? } else { host };
         if spec.root.readonly {
             root.sb().set_read_only(true);
@@ -63,7 +64,8 @@ impl Files {
             binds.push(match tree {
                 Some(HostTree::Directory(fd) | HostTree::File(fd)) => {
                     let writable = !mount.options.readonly();
-                    Some(hostfs(kernel, fd, writable, &mount.destination.to_string_lossy())?)
+                    let shown = mount.destination.to_string_lossy();
+                    Some(hostfs(kernel, fd, writable, &shown, owners.clone())?)
                 }
                 None => None,
             });
@@ -191,7 +193,13 @@ fn read_only(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
 }
 
 /// A host directory as a filesystem.
-fn hostfs(kernel: &Arc<Kernel>, fd: OwnedFd, writable: bool, source: &str) -> Result<Arc<Dentry>> {
+fn hostfs(
+    kernel: &Arc<Kernel>,
+    fd: OwnedFd,
+    writable: bool,
+    source: &str,
+    owners: Option<Arc<dyn HostOwners>>,
+) -> Result<Arc<Dentry>> {
     /// Descriptors kept open that nobody uses.
     const MAX_FDS: usize = 512;
     /// Cached contents kept that nobody maps.
@@ -207,6 +215,7 @@ fn hostfs(kernel: &Arc<Kernel>, fd: OwnedFd, writable: bool, source: &str) -> Re
             source: source.as_bytes().to_vec(),
             writable,
             sharing: if writable { Sharing::Shared } else { Sharing::Exclusive },
+            owners,
             ids_from_host: None,
             ids_to_host: None,
             max_fds: MAX_FDS,
