@@ -6,10 +6,10 @@
 
 mod access;
 mod arch;
+mod bprm;
 mod current_task;
 mod exec;
 mod exit;
-mod file_caps;
 mod fork;
 pub mod futex;
 mod kernel;
