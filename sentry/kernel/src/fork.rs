@@ -212,8 +212,8 @@ impl CurrentTask {
         let cred = self.task().cred();
         let limit = self.group.rlimit(RLIMIT_NPROC).cur;
         let privileged = cred.uid == sentry_auth::Kuid::GLOBAL_ROOT
-            || cred.capable(CapSet::SYS_RESOURCE)
-            || cred.capable(CapSet::SYS_ADMIN);
+            || self.capable(CapSet::SYS_RESOURCE)
+            || self.capable(CapSet::SYS_ADMIN);
         if privileged || limit >= THREADS_MAX as u64 {
             return Ok(());
         }
