@@ -66,7 +66,9 @@ mod tests {
             Cred::user(init.clone(), Kuid::from_global(1000), Kgid::from_global(1000), GroupInfo::default());
         let other =
             Cred::user(init.clone(), Kuid::from_global(1001), Kgid::from_global(1001), GroupInfo::default());
-        let Ok(child) = UserNamespace::create_user_ns(&maker) else { unreachable!("the ids are mapped") };
+        let Ok(child) = UserNamespace::create_user_ns(&maker, false) else {
+            unreachable!("the ids are mapped")
+        };
         assert!(ns_capable(&maker, &child, CapSet::SYS_ADMIN));
         assert!(!ns_capable(&other, &child, CapSet::SYS_ADMIN));
         assert!(!ns_capable(&maker, &init, CapSet::SYS_ADMIN));

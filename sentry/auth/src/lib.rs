@@ -11,6 +11,8 @@ mod cred;
 mod groups;
 mod id;
 mod id_map;
+mod map_write;
+mod ucount;
 mod user_namespace;
 mod vfs_caps;
 
@@ -21,5 +23,7 @@ pub use cred::{Cred, SecureBits};
 pub use groups::{GroupInfo, NGROUPS_MAX};
 pub use id::{Kgid, Kuid, OVERFLOW_ID};
 pub use id_map::{IdMap, IdMapExtent, MAX_EXTENTS};
+pub use map_write::IdKind;
+pub use ucount::{Ucount, UcountType, inc_ucount};
 pub use user_namespace::UserNamespace;
 pub use vfs_caps::{VfsCaps, cap_convert_nscap, cap_inode_getsecurity, get_vfs_caps};
