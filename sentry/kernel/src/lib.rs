@@ -6,11 +6,11 @@
 
 mod access;
 mod arch;
+mod bprm;
 mod cgroup_namespace;
 mod current_task;
 mod exec;
 mod exit;
-mod file_caps;
 mod fork;
 pub mod futex;
 mod ipc_namespace;
