@@ -50,7 +50,7 @@ fn the_file_is_one_of_nsfs_that_everyone_may_read(t: &mut Guest) {
     expect_eq!((stat.st_mode, stat.st_uid, stat.st_gid), (S_IFREG | 0o444, 0, 0));
     let mut space: statfs = zeroed();
     sys!(fstatfs(fd, &raw mut space)).ok();
-    expect_eq!(space.f_type as i64, 0x6e73_6673);
+    expect_eq!(space.f_type, 0x6e73_6673);
     expect_eq!(t.lstat("/proc/self/ns/user").st_mode, S_IFLNK | 0o777);
     expect_eq!(t.read_link(&format!("/proc/self/fd/{fd}")), t.ns_link("self", "user"));
 }
