@@ -38,6 +38,7 @@ pub fn start(spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
         IdMaps::Single { .. } => OwnersServer::pair().map(|(server, client)| (Some(server), Some(client)))?,
         IdMaps::Identity | IdMaps::NoNamespace => (None, None),
     };
+    let memory = boot::available_memory();
     let (cloned, id_maps) = clone(wanted)?;
     match cloned {
         Cloned::Child => {
@@ -50,7 +51,7 @@ pub fn start(spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
                 strace: sentry_strace,
                 owners: sentry_owners,
             };
-            boot::boot(BootConfig { spec, options, id_maps }, fds)
+            boot::boot(BootConfig { spec, options, id_maps, memory }, fds)
         }
         Cloned::Parent { pid, pidfd } => {
             tracing::debug!(%pid, ?id_maps, "the sentry's process has started");

@@ -36,8 +36,8 @@ pub struct CurrentTask {
     pub(crate) saved_mask: Option<SigSet>,
     pub(crate) restart: Option<RestartFn>,
     pub(crate) faults: FaultHistory,
-    /// The fault a forced signal is about.
-    pub(crate) last_fault: Option<(u64, platform::AccessType)>,
+    /// The last exception, for the contexts of signals.
+    pub(crate) exception: crate::arch::Exception,
     /// The number of the system call being served. Linux: `orig_ax`, -1 outside.
     pub(crate) in_syscall: Option<u64>,
     /// Set by exit: the thread ends with this wait status.
@@ -60,7 +60,7 @@ impl CurrentTask {
             saved_mask: None,
             restart: None,
             faults: FaultHistory::default(),
-            last_fault: None,
+            exception: crate::arch::Exception::default(),
             in_syscall: None,
             exit_status: None,
             slept: Cell::new(Duration::ZERO),
