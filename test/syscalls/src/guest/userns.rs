@@ -182,30 +182,43 @@ impl Guest {
     /// Passes descriptor `fd` through socket `to`.
     #[track_caller]
     pub fn pass_fd(&self, to: i32, fd: i32) {
-        let mut control = [0_u64; 3];
-        let mut part = iov(b"x");
-        let message = rights(&mut part, &mut control);
         // `cmsghdr`: length, level and type, then the data.
-        control = [20, libc::SOL_SOCKET as u64 | (libc::SCM_RIGHTS as u64) << 32, fd as u64];
+        let mut control = [20, libc::SOL_SOCKET as u64 | (libc::SCM_RIGHTS as u64) << 32, fd as u64];
+        let mut part = iov(b"x");
+        let message = with_control(&mut part, &mut control);
         sys!(sendmsg(to, &raw const message, 0)).is(1);
-        std::hint::black_box(control);
     }
 
     /// Takes the descriptor that `pass_fd` sent.
     #[track_caller]
     pub fn take_fd(&self, from: i32) -> i32 {
-        let (data, mut control) = ([0_u8; 1], [0_u64; 3]);
-        let mut part = iov(&data);
-        let mut message = rights(&mut part, &mut control);
-        sys!(recvmsg(from, &raw mut message, 0)).is(1);
-        let [length, _, fd] = std::hint::black_box(control);
+        let [length, _, fd, _] = self.control(from);
         assert!(length == 20, "a message with one descriptor: expected 20 bytes of control, got {length}");
         fd as i32
     }
+
+    /// Receives one byte from a socket with `SO_PASSCRED`; gives its sender's process, user and group.
+    #[track_caller]
+    #[must_use]
+    pub fn sender(&self, from: i32) -> (i32, u32, u32) {
+        let [length, _, first, group] = self.control(from);
+        assert!(length == 28, "a message with credentials: expected 28 bytes of control, got {length}");
+        (first as i32, (first >> 32) as u32, group as u32)
+    }
+
+    /// Receives one byte; gives its control data.
+    #[track_caller]
+    fn control(&self, from: i32) -> [u64; 4] {
+        let (mut byte, mut control) = ([0_u8; 1], [0_u64; 4]);
+        let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+        let mut message = with_control(&mut part, &mut control);
+        sys!(recvmsg(from, &raw mut message, 0)).is(1);
+        control
+    }
 }
 
-/// A message of one part with room for one descriptor.
-fn rights(part: &mut libc::iovec, control: &mut [u64; 3]) -> libc::msghdr {
+/// A message of one part with room for control data.
+fn with_control(part: &mut libc::iovec, control: &mut [u64]) -> libc::msghdr {
     let mut message: libc::msghdr = zeroed();
     message.msg_iov = &raw mut *part;
     message.msg_iovlen = 1;
