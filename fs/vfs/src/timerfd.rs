@@ -316,7 +316,7 @@ pub fn do_timerfd_create(ctx: &dyn TaskContext, clock: i32, flags: u32) -> Resul
         return Err(EINVAL);
     }
     let vfs = ctx.vfs();
-    if is_alarm(clock) && !ctx.cred().capable(CapSet::WAKE_ALARM) {
+    if is_alarm(clock) && !ctx.vfs().capable(&ctx.cred(), CapSet::WAKE_ALARM) {
         return Err(EPERM);
     }
     let timer = Arc::new_cyclic(|this| TimerFd {
@@ -358,7 +358,7 @@ pub fn do_timerfd_settime(
         return Err(EINVAL);
     }
     let timer = &file.downcast::<TimerFile>().ok_or(EINVAL)?.0;
-    if is_alarm(timer.clock) && !ctx.cred().capable(CapSet::WAKE_ALARM) {
+    if is_alarm(timer.clock) && !ctx.vfs().capable(&ctx.cred(), CapSet::WAKE_ALARM) {
         return Err(EPERM);
     }
     let mut new = *new;

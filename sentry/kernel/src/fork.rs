@@ -9,7 +9,7 @@ use crate::{CurrentTask, Kernel, NsProxy, Pid, Task, ThreadGroup};
 use fs_vfs::{FdTable, FsStruct};
 use platform::PtRegs;
 use sentry_auth::{CapSet, Cred};
-use sentry_mm::MemoryManager;
+use sentry_mm::{MemoryManager, dumpable};
 use sentry_sync::{Mutex, WaitQueue, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINVAL, ENOMEM, ERESTARTNOINTR};
@@ -154,7 +154,6 @@ impl CurrentTask {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         task.no_new_privs.store(self.no_new_privs.load(Ordering::Relaxed), Ordering::Relaxed);
-        task.dumpable.store(self.dumpable.load(Ordering::Relaxed), Ordering::Relaxed);
         if flags.contains(CloneFlags::CHILD_CLEARTID) {
             task.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
         }
@@ -217,8 +216,8 @@ impl CurrentTask {
         let cred = self.task().cred();
         let limit = self.group.rlimit(RLIMIT_NPROC).cur;
         let privileged = cred.uid == sentry_auth::Kuid::GLOBAL_ROOT
-            || cred.capable(CapSet::SYS_RESOURCE)
-            || cred.capable(CapSet::SYS_ADMIN);
+            || self.capable(CapSet::SYS_RESOURCE)
+            || self.capable(CapSet::SYS_ADMIN);
         if privileged || limit >= THREADS_MAX as u64 {
             return Ok(());
         }
@@ -344,6 +343,10 @@ impl Kernel {
         let ns = init.ns;
         let pid: Arc<Pid> = ns.pid_for_children.alloc_pid(&[], &init.cred)?;
         let mm = MemoryManager::new(self.memory.clone(), self.platform.clone()).map_err(|_| ENOMEM)?;
+        mm.update_info(|info| {
+            info.dumpable = dumpable::USER;
+            info.user_ns = Some(init.cred.user_ns.clone());
+        });
         let ctx = self.platform.new_context().map_err(|_| ENOMEM)?;
         let group = ThreadGroup::new(self, pid.clone(), SigHand::new(), init.rlimits);
         group.oom_score_adj.store(init.oom_score_adj, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use sentry_auth::UserNamespace;
 use sentry_mm::{Mappable, MemoryFile};
 use sentry_sync::{Mutex, Parker, level};
 use sentry_time::{Clocks, TimerQueue};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 /// What a kernel is made of.
@@ -83,6 +83,8 @@ pub struct Kernel {
     pub vdso: Option<VdsoPages>,
     /// Counters.
     pub counters: Counters,
+    /// What programs that have changed who they are have for PR_GET_DUMPABLE: `fs.suid_dumpable`.
+    pub suid_dumpable: AtomicU8,
     /// All processes.
     pub tree: Mutex<Tree, { level::TASKLIST }>,
     pub(crate) futexes: FutexTable,
@@ -110,6 +112,7 @@ impl Kernel {
             cpus: parts.cpus.max(1),
             vdso: parts.vdso,
             counters: Counters::default(),
+            suid_dumpable: AtomicU8::new(0),
             tree: Mutex::new(Tree::default()),
             futexes: FutexTable::new(),
             shmem: OnceLock::new(),

@@ -6,11 +6,11 @@
 
 mod access;
 mod arch;
+mod bprm;
 mod cgroup_namespace;
 mod current_task;
 mod exec;
 mod exit;
-mod file_caps;
 mod fork;
 pub mod futex;
 mod ipc_namespace;
@@ -48,7 +48,7 @@ pub use kernel::{Counters, Kernel, KernelParts, VdsoPages};
 pub use nsproxy::NsProxy;
 pub use pid::Pid;
 pub use pid_namespace::{PID_MAX, PidNamespace};
-pub use pidfd::{PidFd, pidfd_file, pidfd_group, still_there};
+pub use pidfd::{PidFd, ProcPid, pidfd_file, pidfd_group, still_there, tgid_pidfd_group};
 pub use syscall::{SyscallExit, SyscallFn, SyscallResult, SyscallTable, SyscallTracer};
 pub use task::{Resources, RunState, SchedAttr, TASK_COMM_LEN, Task};
 pub use thread_group::{DeadLeader, SignalState, ThreadGroup, Usage, init_rlimits};

@@ -1,13 +1,13 @@
 //! Linux: kernel/fork.c, `pidfd_fops`. A descriptor that stands for a process.
 
-use crate::{CurrentTask, Pid, PidNamespace, ThreadGroup};
+use crate::{CurrentTask, Kernel, Pid, PidNamespace, ThreadGroup};
 use fs_vfs::{File, FileOps, PollTable, Pseudo, TaskContext};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, ESRCH};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::poll::{POLLHUP, POLLIN, POLLRDNORM};
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What stands behind a pidfd.
 pub struct PidFd {
@@ -66,6 +66,22 @@ pub fn pidfd_file(task: &CurrentTask, pid: Arc<Pid>, group: Arc<ThreadGroup>, no
 /// `EBADF` if it is no pidfd.
 pub fn pidfd_group(file: &File) -> Result<(Arc<Pid>, Arc<ThreadGroup>), Errno> {
     file.downcast::<PidFd>().map(|p| (p.pid.clone(), p.group.clone())).ok_or(EBADF)
+}
+
+/// What procfs attaches to the inode of a process's directory.
+pub struct ProcPid(pub Weak<Pid>);
+
+/// The process behind a directory of `/proc`, which pidfd_send_signal(2) takes for a pidfd. Linux: `tgid_pidfd_to_pid`.
+///
+/// # Errors
+/// `EBADF` if it is no such directory; `ESRCH` if the process is gone.
+pub fn tgid_pidfd_group(kernel: &Kernel, file: &File) -> Result<(Arc<Pid>, Arc<ThreadGroup>), Errno> {
+    let pid = file.inode().attached::<ProcPid>().ok_or(EBADF)?.0.upgrade().ok_or(ESRCH)?;
+    let tree = kernel.tree.lock();
+    let process = tree.processes.get(&pid.global()).filter(|p| Arc::ptr_eq(&p.group.pid, &pid));
+    let group = process.ok_or(ESRCH)?.group.clone();
+    drop(tree);
+    Ok((pid, group))
 }
 
 /// A process that may be gone.
