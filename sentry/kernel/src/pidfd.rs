@@ -1,6 +1,6 @@
 //! Linux: kernel/fork.c, `pidfd_fops`. A descriptor that stands for a process.
 
-use crate::{CurrentTask, Kernel, Pid, ThreadGroup};
+use crate::{CurrentTask, Kernel, Pid, PidNamespace, ThreadGroup};
 use fs_vfs::{File, FileOps, PollTable, Pseudo, TaskContext};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, ESRCH};
@@ -38,9 +38,19 @@ impl FileOps for PidFd {
             .is_none_or(|k| !k.tree.lock().processes.contains_key(&self.group.id()));
         POLLIN | POLLRDNORM | if reaped { POLLHUP } else { 0 }
     }
+}
 
-    fn show_fdinfo(&self, _file: &File) -> String {
-        format!("Pid:\t{}\nNSpid:\t{}\n", self.pid.global(), self.pid.global())
+impl PidFd {
+    /// What `/proc/[pid]/fdinfo` of an instance for `ns` shows: the process's numbers from there down, 0 if it cannot be
+    /// seen, -1 once it has been reaped. Linux: `pidfd_show_fdinfo`.
+    pub fn fdinfo(&self, ns: &Arc<PidNamespace>) -> String {
+        let nr = self.pid.nr_in(ns);
+        if still_there(&self.group).is_err() {
+            return "Pid:\t-1\nNSpid:\t-1\n".to_owned();
+        }
+        let below = if nr == 0 { Vec::new() } else { self.pid.numbers_from(ns) };
+        let below: String = below.iter().skip(1).map(|nr| format!("\t{nr}")).collect();
+        format!("Pid:\t{nr}\nNSpid:\t{nr}{below}\n")
     }
 }
 

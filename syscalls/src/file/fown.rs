@@ -8,7 +8,8 @@ use sentry_kernel::{CurrentTask, SyscallResult};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, ESRCH};
 use sentry_uapi::fcntl::{
-    F_ADD_SEALS, F_GET_SEALS, F_GETOWN, F_GETOWN_EX, F_GETSIG, F_SETOWN, F_SETOWN_EX, F_SETSIG,
+    F_ADD_SEALS, F_GET_SEALS, F_GETOWN, F_GETOWN_EX, F_GETOWNER_UIDS, F_GETSIG, F_SETOWN, F_SETOWN_EX,
+    F_SETSIG,
 };
 use sentry_uapi::signal::NSIG;
 use std::sync::Arc;
@@ -37,6 +38,11 @@ pub(super) fn owner_fcntl(task: &CurrentTask, file: &File, cmd: u32, arg: u64) -
             let signum = i32::try_from(arg).ok().filter(|n| *n <= NSIG).ok_or(EINVAL)?;
             file.set_owner(FileOwner { signum, ..file.owner() });
             Ok(0)
+        }
+        F_GETOWNER_UIDS => {
+            let (owner, ns) = (file.owner(), TaskContext::cred(task).user_ns.clone());
+            let uids = [owner.uid, owner.euid].map(|uid| ns.from_kuid(uid).unwrap_or(u32::MAX));
+            done(task.user()?.write_obj(arg, &uids))
         }
         F_ADD_SEALS => done(fs_tmpfs::add_seals(file, u32::try_from(arg).map_err(|_| EINVAL)?)),
         F_GET_SEALS => Ok(u64::from(fs_tmpfs::get_seals(file)?.bits())),
