@@ -338,6 +338,7 @@ fn register(kernel: &Arc<Kernel>, cpuinfo: &[u8]) -> Result<()> {
     let total = kernel.memory.limit();
     let all = || -> Result<(), Errno> {
         vfs.filesystems().register(Arc::new(fs_tmpfs::TmpfsType::new(kernel.memory.clone(), total)))?;
+        vfs.filesystems().register(Arc::new(fs_tmpfs::RamfsType::new(kernel.memory.clone())))?;
         fs_devtmpfs::register_mem_devices(vfs, &kernel.memory)?;
         fs_devpts::register(kernel)?;
         let dev = fs_devtmpfs::new_super(fs_devtmpfs::DevtmpfsParams {

@@ -42,6 +42,7 @@ pub fn start(mut spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
     } else {
         OwnersServer::pair().map(|(server, client)| (Some(server), Some(client)))?
     };
+    let memory = boot::available_memory();
     let (cloned, id_maps) = clone(wanted)?;
     match cloned {
         Cloned::Child => {
@@ -54,7 +55,7 @@ pub fn start(mut spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
                 strace: sentry_strace,
                 owners: sentry_owners,
             };
-            boot::boot(BootConfig { spec, options, id_maps }, fds)
+            boot::boot(BootConfig { spec, options, id_maps, memory }, fds)
         }
         Cloned::Parent { pid, pidfd } => {
             tracing::debug!(%pid, ?id_maps, "the sentry's process has started");

@@ -1,10 +1,10 @@
 //! The task whose thread is running: the part nobody else may look at. Linux: `current`.
 
 use crate::syscall::SyscallExit;
-use crate::{Kernel, RunState, Task};
+use crate::{Kernel, OffsetClock, RunState, Task};
 use fs_vfs::{FdTable, FsStruct, MountNamespace, Resource, Sleep, TaskContext, Vfs};
 use platform::{Context, PtRegs};
-use sentry_auth::{CapSet, Cred, cred_cap_issubset};
+use sentry_auth::{CapSet, Cred, UserNamespace, cred_cap_issubset};
 use sentry_mm::{FaultHistory, MemoryManager, MmLimits};
 use sentry_sync::{WaitQueue, Wake};
 use sentry_uapi::Errno;
@@ -36,8 +36,8 @@ pub struct CurrentTask {
     pub(crate) saved_mask: Option<SigSet>,
     pub(crate) restart: Option<RestartFn>,
     pub(crate) faults: FaultHistory,
-    /// The fault a forced signal is about.
-    pub(crate) last_fault: Option<(u64, platform::AccessType)>,
+    /// The last exception, for the contexts of signals.
+    pub(crate) exception: crate::arch::Exception,
     /// The number of the system call being served. Linux: `orig_ax`, -1 outside.
     pub(crate) in_syscall: Option<u64>,
     /// Set by exit: the thread ends with this wait status.
@@ -60,7 +60,7 @@ impl CurrentTask {
             saved_mask: None,
             restart: None,
             faults: FaultHistory::default(),
-            last_fault: None,
+            exception: crate::arch::Exception::default(),
             in_syscall: None,
             exit_status: None,
             slept: Cell::new(Duration::ZERO),
@@ -205,6 +205,14 @@ impl TaskContext for CurrentTask {
 
     fn ids(&self) -> (u32, u32) {
         (self.task.group.id(), self.task.tid())
+    }
+
+    fn net_user_ns(&self) -> Arc<UserNamespace> {
+        self.task.ns().net.user_ns.clone()
+    }
+
+    fn timens_offset(&self, boottime: bool) -> i64 {
+        self.task.ns().time.offset(if boottime { OffsetClock::Boottime } else { OffsetClock::Monotonic })
     }
 
     fn send_sig(&self, signo: i32) {

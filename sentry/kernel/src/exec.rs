@@ -1,5 +1,6 @@
 //! Linux: fs/exec.c, `do_execveat_common`, `begin_new_exec`; fs/binfmt_elf.c, `load_elf_binary`.
 
+use crate::vvar::{VVAR, empty_vvar};
 use crate::{CurrentTask, Task};
 use fs_vfs::{File, FileType, TaskContext};
 use platform::{Prot, PtRegs};
@@ -189,6 +190,7 @@ impl CurrentTask {
         self.set_exec_dumpable(&mm, program);
         // The old address space goes, with what hangs on it.
         self.exit_mm();
+        self.exec_task_namespaces();
         self.task().resources.lock().mm = Some(mm.clone());
         self.mm = Some(mm);
         self.ctx.reset_fp_state().map_err(|_| ENOMEM)?;
@@ -347,7 +349,11 @@ impl CurrentTask {
         };
         let reserve = MmapRequest::anonymous(Placement::Hint(hint), len, Prot::empty());
         let at = mm.mmap(&reserve, limits)?;
-        mm.mmap(&request(Placement::Fixed(at), vdso.vvar_len, 0, Prot::READ, "[vvar]"), limits)?;
+        if self.task().ns().time_for_children.is_plain() {
+            mm.mmap(&request(Placement::Fixed(at), vdso.vvar_len, 0, Prot::READ, VVAR), limits)?;
+        } else {
+            mm.mmap(&empty_vvar(at, vdso.vvar_len), limits)?;
+        }
         let image = at + vdso.vvar_len;
         let prot = Prot::READ | Prot::EXEC;
         mm.mmap(&request(Placement::Fixed(image), vdso.image_len, vdso.vvar_len, prot, "[vdso]"), limits)?;

@@ -4,6 +4,7 @@ use crate::run_loop::start_thread;
 use crate::signal::SigHand;
 use crate::task::{NewTask, Resources, SchedAttr, TASK_COMM_LEN};
 use crate::tree::Process;
+use crate::vvar::vdso_join_timens;
 use crate::{CurrentTask, Kernel, NsProxy, Pid, Task, ThreadGroup};
 use fs_vfs::{FdTable, FsStruct};
 use platform::PtRegs;
@@ -92,19 +93,15 @@ impl CurrentTask {
             let fs = if flags.contains(CloneFlags::FS) { r.fs.clone() } else { r.fs.copy() };
             (fs, r.files.clone())
         };
-        {
-            // Threads are of one namespace; clocks of one address space show the same time.
-            let own = self.task().ns();
-            if (is_thread && !Arc::ptr_eq(&self.pid_ns(), &own.pid_for_children))
-                || (flags.intersects(CloneFlags::THREAD | CloneFlags::VM)
-                    && !Arc::ptr_eq(&own.time, &own.time_for_children))
-            {
-                return Err(EINVAL);
-            }
+        if is_thread && !Arc::ptr_eq(&self.pid_ns(), &self.task().ns().pid_for_children) {
+            return Err(EINVAL);
         }
         let ns = self.copy_namespaces(flags, &cred, &fs)?;
         let mm = self.user()?.clone();
         let child_mm = if flags.contains(CloneFlags::VM) { mm.clone() } else { mm.fork()? };
+        if !Arc::ptr_eq(&ns.time, &self.task().ns().time) {
+            vdso_join_timens(&child_mm, &ns.time, &self.mm_limits())?;
+        }
         let mut ctx = if flags.contains(CloneFlags::VM) {
             self.ctx.new_sibling(mm.address_space()).map_err(|_| EAGAIN)?
         } else {
@@ -116,7 +113,7 @@ impl CurrentTask {
             other => other,
         };
         let pid_ns = if is_thread { self.pid_ns() } else { ns.pid_for_children.clone() };
-        let pid = pid_ns.alloc_pid(&request.set_tid)?;
+        let pid = pid_ns.alloc_pid(&request.set_tid, &self.task().cred())?;
         let group = if is_thread {
             parent_group.clone()
         } else {
@@ -340,7 +337,7 @@ impl Kernel {
         exec: impl FnOnce(&mut CurrentTask) -> Result<(), Errno> + Send + 'static,
     ) -> Result<Arc<ThreadGroup>, Errno> {
         let ns = init.ns;
-        let pid: Arc<Pid> = ns.pid_for_children.alloc_pid(&[])?;
+        let pid: Arc<Pid> = ns.pid_for_children.alloc_pid(&[], &init.cred)?;
         let mm = MemoryManager::new(self.memory.clone(), self.platform.clone()).map_err(|_| ENOMEM)?;
         mm.update_info(|info| {
             info.dumpable = dumpable::USER;

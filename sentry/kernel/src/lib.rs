@@ -33,6 +33,7 @@ mod timer;
 mod tree;
 mod tty;
 mod utsname;
+mod vvar;
 mod wait;
 
 pub use access::{cred_may_access, ptrace_may_access};
@@ -46,7 +47,7 @@ pub use kernel::{Counters, Kernel, KernelParts, VdsoPages};
 pub use nsproxy::NsProxy;
 pub use pid::Pid;
 pub use pid_namespace::{PID_MAX, PidNamespace};
-pub use pidfd::{PidFd, pidfd_file, pidfd_group, still_there};
+pub use pidfd::{PidFd, ProcPid, pidfd_file, pidfd_group, still_there, tgid_pidfd_group};
 pub use syscall::{SyscallExit, SyscallFn, SyscallResult, SyscallTable, SyscallTracer};
 pub use task::{Resources, RunState, SchedAttr, TASK_COMM_LEN, Task};
 pub use thread_group::{DeadLeader, SignalState, ThreadGroup, Usage, init_rlimits};

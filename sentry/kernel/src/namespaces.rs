@@ -65,11 +65,22 @@ impl CurrentTask {
         } else {
             (*old).clone()
         };
-        if !Arc::ptr_eq(&new.time, &new.time_for_children) {
-            new.time = new.time_for_children.clone();
-            new.time.freeze();
+        // In one address space the clocks stay those of the parent until exec.
+        if !flags.contains(CloneFlags::VM) {
+            new.timens_on_fork();
         }
         Ok(Arc::new(new))
+    }
+
+    /// A program begins in the time namespace that was meant for children. Linux: `exec_task_namespaces`, of 6.3: in 6.1 a
+    /// task could not make a child by vfork(2) once it had unshared, as programs do.
+    pub(crate) fn exec_task_namespaces(&self) {
+        let old = self.task().ns();
+        if !Arc::ptr_eq(&old.time, &old.time_for_children) {
+            let mut new = (*old).clone();
+            new.timens_on_fork();
+            self.set_ns(Arc::new(new));
+        }
     }
 
     /// Linux: `create_new_namespaces`.

@@ -49,6 +49,14 @@ impl NsProxy {
             time_for_children: time,
         }
     }
+
+    /// Enters the time namespace for children. Linux: `timens_on_fork`.
+    pub(crate) fn timens_on_fork(&mut self) {
+        if !Arc::ptr_eq(&self.time, &self.time_for_children) {
+            self.time = self.time_for_children.clone();
+            self.time.freeze();
+        }
+    }
 }
 
 /// Counts a new namespace. Linux: `inc_uts_namespaces` and its like.

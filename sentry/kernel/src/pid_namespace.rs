@@ -3,7 +3,7 @@
 use crate::nsproxy::count;
 use crate::{CurrentTask, Pid};
 use fs_vfs::{Namespace, NsKind, TaskContext};
-use sentry_auth::{Kuid, Ucount, UcountType, UserNamespace};
+use sentry_auth::{CapSet, Cred, Kuid, Ucount, UcountType, UserNamespace, ns_capable};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM};
@@ -137,13 +137,17 @@ impl PidNamespace {
         self.state.lock().dying = true;
     }
 
-    /// A new id with a number in this namespace and each above it. `wanted` are numbers asked for with clone3's
+    /// A new id with a number in this namespace and each above it. `wanted` are numbers that `cred` asks for with clone3's
     /// `set_tid`, this namespace's first. Linux: `alloc_pid`.
     ///
     /// # Errors
-    /// `ENOMEM` when the namespace's first process is gone; `EAGAIN` when there is no number left; `EEXIST` and
-    /// `EINVAL` for numbers asked for.
-    pub fn alloc_pid(self: &Arc<Self>, wanted: &[u32]) -> Result<Arc<Pid>, Errno> {
+    /// `ENOMEM` when the namespace's first process is gone; `EAGAIN` when there is no number left; of numbers asked for
+    /// `EINVAL` for more than there are namespaces, or none that can be, `EPERM` without authority over the namespace,
+    /// `EEXIST`.
+    pub fn alloc_pid(self: &Arc<Self>, wanted: &[u32], cred: &Cred) -> Result<Arc<Pid>, Errno> {
+        if wanted.len() > self.level + 1 {
+            return Err(EINVAL);
+        }
         let mut chain: SmallVec<[Arc<PidNamespace>; 1]> = SmallVec::new();
         let mut ns = Some(self);
         while let Some(n) = ns {
@@ -152,7 +156,7 @@ impl PidNamespace {
         }
         let mut numbers: SmallVec<[(Arc<PidNamespace>, u32); 1]> = SmallVec::new();
         for (i, ns) in chain.into_iter().enumerate() {
-            let nr = match ns.take_number(wanted.get(i).copied()) {
+            let nr = match ns.take_number(wanted.get(i).copied(), cred) {
                 Ok(nr) => nr,
                 Err(e) => {
                     for (ns, nr) in &numbers {
@@ -171,7 +175,13 @@ impl PidNamespace {
         Ok(pid)
     }
 
-    fn take_number(&self, wanted: Option<u32>) -> Result<u32, Errno> {
+    /// Linux: include/linux/capability.h, `checkpoint_restore_ns_capable`.
+    fn may_choose(&self, cred: &Cred) -> bool {
+        ns_capable(cred, &self.user_ns, CapSet::CHECKPOINT_RESTORE)
+            || ns_capable(cred, &self.user_ns, CapSet::SYS_ADMIN)
+    }
+
+    fn take_number(&self, wanted: Option<u32>, cred: &Cred) -> Result<u32, Errno> {
         let mut state = self.state.lock();
         if state.dying {
             return Err(ENOMEM);
@@ -179,6 +189,9 @@ impl PidNamespace {
         if let Some(nr) = wanted {
             if nr == 0 || nr >= PID_MAX || (nr != 1 && self.child_reaper.load(Ordering::Relaxed) == 0) {
                 return Err(EINVAL);
+            }
+            if !self.may_choose(cred) {
+                return Err(EPERM);
             }
             if state.ids.contains_key(&nr) {
                 return Err(EEXIST);

@@ -210,6 +210,11 @@ impl MemoryManager {
     /// be what its VMAs say. It is emptied, so that whoever runs in it meets a fault.
     pub(crate) fn apply(&self, ops: Vec<MapOp>) -> Result<(), Errno> {
         self.changes.fetch_add(1, Ordering::Relaxed);
+        self.apply_again(ops)
+    }
+
+    /// Applies operations that the address space may have carried out already.
+    pub(crate) fn apply_again(&self, ops: Vec<MapOp>) -> Result<(), Errno> {
         if ops.is_empty() {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Access to guest memory from the sentry. Linux: include/linux/uaccess.h, lib/iov_iter.c, mm/gup.c.
 
 use crate::fault::FaultError;
+use crate::memory_file::Pin;
 use crate::mm::Inner;
 use crate::uio::Segs;
 use crate::vma::{find_pma, find_vma};
@@ -131,15 +132,23 @@ impl MemoryManager {
     }
 
     /// A view for reading *into* guest memory. Ends where guest memory does; `EFAULT` if that is at the very start.
-    pub fn dst<'a>(&self, ranges: &[UserRange]) -> Result<IoDst<'a>, Errno> {
-        let pin = self.memory.pin();
-        Ok(IoDst::from_segs(self.segments(ranges, UserAccess::Write)?, pin))
+    pub fn dst<'a>(&'a self, ranges: &'a [UserRange]) -> Result<IoDst<'a>, Errno> {
+        IoDst::of_user(self, ranges, UserAccess::Write)
     }
 
     /// A view for writing *from* guest memory.
-    pub fn src<'a>(&self, ranges: &[UserRange]) -> Result<IoSrc<'a>, Errno> {
+    pub fn src<'a>(&'a self, ranges: &'a [UserRange]) -> Result<IoSrc<'a>, Errno> {
+        IoSrc::of_user(self, ranges, UserAccess::Read)
+    }
+
+    /// The memory behind ranges of guest memory, and what keeps it.
+    pub(crate) fn pin_segments(
+        &self,
+        ranges: &[UserRange],
+        access: UserAccess,
+    ) -> Result<(Segs, Pin), Errno> {
         let pin = self.memory.pin();
-        Ok(IoSrc::from_segs(self.segments(ranges, UserAccess::Read)?, pin))
+        Ok((self.segments(ranges, access)?, pin))
     }
 
     fn segments(&self, ranges: &[UserRange], access: UserAccess) -> Result<Segs, Errno> {

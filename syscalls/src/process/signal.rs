@@ -8,6 +8,7 @@ use sentry_auth::{CapSet, ns_capable};
 use sentry_kernel::signal::{SigSource, UNBLOCKABLE};
 use sentry_kernel::{
     CurrentTask, PidNamespace, SyscallExit, SyscallResult, Task, ThreadGroup, pidfd_group, still_there,
+    tgid_pidfd_group,
 };
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINTR, EINVAL, EPERM, ERESTARTNOHAND, ESRCH};
@@ -356,7 +357,7 @@ pub(crate) fn rt_tgsigqueueinfo(
     do_tkill(task, Some(tgid), tid, sig, Some(info))
 }
 
-/// pidfd_send_signal(2).
+/// pidfd_send_signal(2). A directory `/proc/PID` counts as a pidfd, as it did before there were any.
 pub(crate) fn pidfd_send_signal(
     task: &mut CurrentTask,
     fd: Fd,
@@ -368,7 +369,7 @@ pub(crate) fn pidfd_send_signal(
         return Err(EINVAL.into());
     }
     let file = task.task().files()?.get(fd.0)?;
-    let (pid, group) = pidfd_group(&file)?;
+    let (pid, group) = pidfd_group(&file).or_else(|_| tgid_pidfd_group(task.kernel(), &file))?;
     // Processes of a namespace that the caller cannot see are out of reach.
     let nr = pid.nr_in(&task.pid_ns());
     if nr == 0 {

@@ -39,6 +39,11 @@ impl ProcTask {
         ProcTask { fs: fs.clone(), pid: Arc::downgrade(pid), whole }
     }
 
+    /// Its id.
+    pub(crate) fn pid(&self) -> Weak<Pid> {
+        self.pid.clone()
+    }
+
     /// The process or thread.
     ///
     /// # Errors
