@@ -32,10 +32,6 @@ impl FileOps for SeqFile {
         self
     }
 
-    fn writable_at(&self) -> bool {
-        false
-    }
-
     fn read(
         &self,
         file: &File,
@@ -68,6 +64,14 @@ impl FileOps for SeqFile {
     ) -> Result<Written, Errno> {
         let count = self.node.write(file, ctx, src, pos)?;
         Ok(Written { count, end: pos.saturating_add(u64::try_from(count).unwrap_or(0)) })
+    }
+
+    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        self.node.before_write(file, pos, len)
+    }
+
+    fn pwritable(&self) -> bool {
+        self.node.pwritable()
     }
 
     /// SEEK_END works where the node claims a size, as attributes of sysfs do.

@@ -83,14 +83,20 @@ pub trait FileOps: Any + Send + Sync {
         Err(EINVAL)
     }
 
+    /// Whether a write of so many bytes can be refused without a look at them: the place for errors that come before `EFAULT`.
+    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        let _ = (file, pos, len);
+        Ok(())
+    }
+
+    /// Whether pwrite(2) works on it. Linux: `FMODE_PWRITE`.
+    fn pwritable(&self) -> bool {
+        self.seekable()
+    }
+
     /// Whether there is a file position. False: lseek(2) and pread(2) fail with `ESPIPE`. Linux: `FMODE_LSEEK`.
     fn seekable(&self) -> bool {
         true
-    }
-
-    /// Whether pwrite(2) works. Linux: `FMODE_PWRITE`, which `seq_open` clears.
-    fn writable_at(&self) -> bool {
-        self.seekable()
     }
 
     /// lseek(2) beyond SEEK_SET and SEEK_CUR: the size for SEEK_END.
