@@ -378,7 +378,7 @@ impl File {
         if self.inode.is_dir() {
             return Err(EISDIR);
         }
-        let n = self.ops.read(self, ctx, dst, pos)?;
+        let n = dst.attempt(|dst| self.ops.read(self, ctx, dst, pos))?;
         if self.inode.file_type() == FileType::Regular {
             file_accessed(self);
         }
@@ -399,7 +399,7 @@ impl File {
             }
             file_remove_privs(ctx, self)?;
         }
-        let written = self.ops.write(self, ctx, src, pos)?;
+        let written = src.attempt(|src| self.ops.write(self, ctx, src, pos))?;
         if written.count > 0 {
             fsnotify_modify(self);
         }

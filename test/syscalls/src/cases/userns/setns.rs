@@ -312,14 +312,18 @@ fn a_pid_namespace_above_or_beside_is_einval(t: &mut Guest) {
 
 #[case(as_root, as_user)]
 fn a_time_namespace_wants_one_thread(t: &mut Guest) {
-    t.ns_root(0, || {
+    let holder = t.ns_holder_after(0, || {
         sys!(unshare(CLONE_NEWTIME)).or_skip(EINVAL, "no time namespaces").ok();
-        let time = t.own_ns("time_for_children");
+    });
+    let (user, time) = (t.ns(holder.pid, "user"), t.ns(holder.pid, "time_for_children"));
+    t.fork(|| {
+        sys!(setns(user, CLONE_NEWUSER)).ok();
         t.thread(move || sys!(setns(time, CLONE_NEWTIME)).fails(EUSERS)).join();
         sys!(setns(time, CLONE_NEWTIME)).ok();
         expect_eq!(t.ns_link("self", "time"), t.ns_link("self", "time_for_children"));
     })
     .done();
+    holder.end();
 }
 
 #[case(as_root)]
