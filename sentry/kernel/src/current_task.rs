@@ -208,7 +208,7 @@ impl TaskContext for CurrentTask {
     }
 
     fn pid_user_ns(&self) -> Arc<UserNamespace> {
-        self.task.pid_ns().user_ns.clone()
+        self.pid_ns().user_ns.clone()
     }
 
     fn net_user_ns(&self) -> Arc<UserNamespace> {
