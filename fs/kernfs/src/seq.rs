@@ -32,6 +32,10 @@ impl FileOps for SeqFile {
         self
     }
 
+    fn writable_at(&self) -> bool {
+        false
+    }
+
     fn read(
         &self,
         file: &File,

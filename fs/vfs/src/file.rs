@@ -88,6 +88,11 @@ pub trait FileOps: Any + Send + Sync {
         true
     }
 
+    /// Whether pwrite(2) works. Linux: `FMODE_PWRITE`, which `seq_open` clears.
+    fn writable_at(&self) -> bool {
+        self.seekable()
+    }
+
     /// lseek(2) beyond SEEK_SET and SEEK_CUR: the size for SEEK_END.
     fn size(&self, file: &File) -> Result<u64, Errno> {
         Ok(file.inode().getattr()?.size)

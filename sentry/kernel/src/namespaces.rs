@@ -30,7 +30,13 @@ const UNSHARE: CloneFlags = NEW_NAMESPACES
 impl CurrentTask {
     /// The credentials of a child; in a new user namespace if asked for. Linux: kernel/cred.c, `copy_creds`.
     pub(crate) fn copy_creds(&self, flags: CloneFlags) -> Result<Cred, Errno> {
-        let cred = (*self.task().cred()).clone();
+        let mut cred = (*self.task().cred()).clone();
+        let is_thread = flags.contains(CloneFlags::THREAD);
+        let has_own = cred.keyrings.thread.is_some();
+        cred.keyrings = cred.keyrings.for_child(is_thread);
+        if is_thread && has_own {
+            cred.keyrings.thread = Some(self.kernel().keys.task_keyring(&cred, "_tid")?);
+        }
         if flags.contains(CloneFlags::NEWUSER) { self.create_user_ns(&cred) } else { Ok(cred) }
     }
 

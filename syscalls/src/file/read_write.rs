@@ -38,7 +38,7 @@ pub(crate) fn pread64(task: &mut CurrentTask, fd: Fd, buf: BufOut, count: usize,
 /// pwrite64(2).
 pub(crate) fn pwrite64(task: &mut CurrentTask, fd: Fd, buf: BufIn, count: usize, pos: i64) -> SyscallResult {
     let pos = u64::try_from(pos).map_err(|_| EINVAL)?;
-    let file = get_positioned(task, fd)?;
+    let file = get_writable_at(task, fd)?;
     may_write(&file)?;
     let iov = UserIov::single(buf.0, count)?;
     do_iter_write(task, &file, iov, Some(pos), IoFlags::empty())
@@ -121,10 +121,16 @@ fn optional_pos(pos: i64) -> Result<Option<u64>, Errno> {
     if pos == -1 { Ok(None) } else { u64::try_from(pos).map(Some).map_err(|_| EINVAL) }
 }
 
-/// The file behind a descriptor, for a call that names a position.
+/// The file behind a descriptor, for a read that names a position.
 fn get_positioned(task: &CurrentTask, fd: Fd) -> Result<std::sync::Arc<File>, Errno> {
     let file = get_file(task, fd)?;
     if file.ops().seekable() { Ok(file) } else { Err(ESPIPE) }
+}
+
+/// The same for a write.
+fn get_writable_at(task: &CurrentTask, fd: Fd) -> Result<std::sync::Arc<File>, Errno> {
+    let file = get_file(task, fd)?;
+    if file.ops().writable_at() { Ok(file) } else { Err(ESPIPE) }
 }
 
 /// Linux: the tests of `FMODE_READ` and `FMODE_CAN_READ`.
@@ -170,7 +176,7 @@ fn do_writev(
     pos: Option<u64>,
     flags: u32,
 ) -> SyscallResult {
-    let file = if pos.is_some() { get_positioned(task, fd)? } else { get_file(task, fd)? };
+    let file = if pos.is_some() { get_writable_at(task, fd)? } else { get_file(task, fd)? };
     let iov = UserIov::import(task, vec.0, vlen)?;
     may_write(&file)?;
     if iov.len() == 0 {
