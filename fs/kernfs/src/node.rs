@@ -60,6 +60,11 @@ pub trait DirNode: NodeOps {
         false
     }
 
+    /// Attaches to a new inode of the directory what other parts of the kernel look for there.
+    fn attach(&self, inode: &Inode) {
+        let _ = inode;
+    }
+
     /// Makes a directory. Linux: `kernfs_syscall_ops.mkdir`.
     fn mkdir(&self, ctx: &dyn TaskContext, name: &[u8], new: &NewNode) -> Result<Node, Errno> {
         let _ = (ctx, name, new);
@@ -84,6 +89,17 @@ pub trait SeqNode: NodeOps {
 
     /// Puts the text out. `file.cred()` is the opener, `ctx` the reader.
     fn show(&self, file: &File, ctx: &dyn TaskContext, out: &mut Vec<u8>) -> Result<(), Errno>;
+
+    /// Errors of a write of `len` bytes at `pos` that come before `EFAULT`.
+    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        let _ = (file, pos, len);
+        Ok(())
+    }
+
+    /// Whether pwrite(2) works on it: a file of Linux's seq_file has no such thing.
+    fn pwritable(&self) -> bool {
+        true
+    }
 
     /// Takes what is written at `pos`; returns how much of it counts as written.
     fn write(

@@ -9,6 +9,11 @@ use sentry_uapi::errno::EINVAL;
 use std::any::Any;
 use std::sync::Arc;
 
+/// An open file of text, for a [`crate::FileNode`] that makes a node of its own each time it is opened.
+pub fn open_seq(node: impl SeqNode) -> Box<dyn FileOps> {
+    Box::new(SeqFile::new(Arc::new(node)))
+}
+
 /// An open file of text.
 pub(crate) struct SeqFile {
     node: Arc<dyn SeqNode>,
@@ -59,6 +64,14 @@ impl FileOps for SeqFile {
     ) -> Result<Written, Errno> {
         let count = self.node.write(file, ctx, src, pos)?;
         Ok(Written { count, end: pos.saturating_add(u64::try_from(count).unwrap_or(0)) })
+    }
+
+    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        self.node.before_write(file, pos, len)
+    }
+
+    fn pwritable(&self) -> bool {
+        self.node.pwritable()
     }
 
     /// SEEK_END works where the node claims a size, as attributes of sysfs do.
