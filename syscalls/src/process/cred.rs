@@ -275,6 +275,17 @@ pub(crate) fn getgroups(task: &mut CurrentTask, size: i32, list: Addr) -> Syscal
     Ok(gids.len() as u64)
 }
 
+/// The list of groups. One that cannot be read to its end is judged by what comes before: a group without a mapping there
+/// is `EINVAL`. Linux: `groups_from_user`.
+fn read_groups(task: &CurrentTask, cred: &Cred, list: Addr, count: usize) -> Result<Vec<u32>, Errno> {
+    let mm = task.user()?;
+    mm.read_array::<u32>(list.0, count).map_err(|e| {
+        let readable = (0..count as u64).map_while(|i| mm.read_obj::<u32>(list.0.wrapping_add(4 * i)).ok());
+        let has_unmapped = readable.into_iter().any(|id| !cred.user_ns.make_kgid(id).is_valid());
+        if has_unmapped { EINVAL } else { e }
+    })
+}
+
 /// setgroups(2): replaces the caller's supplementary groups.
 ///
 /// Errors in Linux's order: `EPERM` without CAP_SETGID in the caller's user namespace, or while that namespace has no
@@ -285,7 +296,7 @@ pub(crate) fn setgroups(task: &mut CurrentTask, size: i32, list: Addr) -> Syscal
         return Err(EPERM.into());
     }
     let count = usize::try_from(size).ok().filter(|n| *n <= NGROUPS_MAX).ok_or(EINVAL)?;
-    let ids = task.user()?.read_array::<u32>(list.0, count)?;
+    let ids = read_groups(task, &cred, list, count)?;
     let groups = GroupInfo::from_user(&cred.user_ns, &ids)?;
     task.commit_creds(Cred { groups, ..(*cred).clone() });
     Ok(0)
