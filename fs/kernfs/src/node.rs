@@ -90,6 +90,11 @@ pub trait SeqNode: NodeOps {
     /// Puts the text out. `file.cred()` is the opener, `ctx` the reader.
     fn show(&self, file: &File, ctx: &dyn TaskContext, out: &mut Vec<u8>) -> Result<(), Errno>;
 
+    /// Whether pwrite(2) works on it: not where Linux uses seq_file, as procfs does but for `/proc/sys`.
+    fn pwritable(&self) -> bool {
+        true
+    }
+
     /// Takes what is written at `pos`; returns how much of it counts as written.
     fn write(
         &self,

@@ -66,6 +66,10 @@ impl FileOps for SeqFile {
         Ok(Written { count, end: pos.saturating_add(u64::try_from(count).unwrap_or(0)) })
     }
 
+    fn pwritable(&self) -> bool {
+        self.node.pwritable()
+    }
+
     /// SEEK_END works where the node claims a size, as attributes of sysfs do.
     fn size(&self, _file: &File) -> Result<u64, Errno> {
         match self.node.attr()?.size {

@@ -83,6 +83,11 @@ pub trait FileOps: Any + Send + Sync {
         Err(EINVAL)
     }
 
+    /// Whether pwrite(2) works on it. Linux: `FMODE_PWRITE`.
+    fn pwritable(&self) -> bool {
+        self.seekable()
+    }
+
     /// Whether there is a file position. False: lseek(2) and pread(2) fail with `ESPIPE`. Linux: `FMODE_LSEEK`.
     fn seekable(&self) -> bool {
         true

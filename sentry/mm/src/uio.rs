@@ -2,8 +2,8 @@
 //!
 //! A view is resolved to memory of the sentry's before a file operation begins, and holds a [`Pin`] on the frames; so a
 //! filesystem may copy through it while it holds its own locks, and cannot meet a page fault. A view may be shorter than
-//! what the caller asked for when guest memory behind it ends early: the call then transfers less, or fails with
-//! `EFAULT` if nothing at all could be resolved.
+//! what the caller asked for when guest memory behind it ends early: the call then transfers less. If nothing at all could
+//! be resolved, it is as long as asked for and leads to memory nobody can access, so that whoever copies gets `EFAULT`.
 //!
 //! Frames must not be held while something is waited for: a fork or an unmapping meanwhile leaves others behind the same
 //! addresses. So operations that may have to wait go through `attempt`, which lets the frames go when there is nothing to

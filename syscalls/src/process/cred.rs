@@ -2,10 +2,11 @@
 
 use crate::arg::Addr;
 use fs_vfs::TaskContext;
-use sentry_auth::{CapSet, Cred, GroupInfo, Kgid, Kuid, NGROUPS_MAX, SecureBits, ns_capable};
+use sentry_auth::{CapSet, Cred, GroupInfo, Kgid, Kuid, NGROUPS_MAX, SecureBits, UserNamespace, ns_capable};
 use sentry_kernel::{CurrentTask, SyscallResult};
+use sentry_mm::MemoryManager;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EINVAL, EPERM, ESRCH};
+use sentry_uapi::errno::{EFAULT, EINVAL, EPERM, ESRCH};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// "Leave as it is", in the calls that take several ids.
@@ -275,15 +276,20 @@ pub(crate) fn getgroups(task: &mut CurrentTask, size: i32, list: Addr) -> Syscal
     Ok(gids.len() as u64)
 }
 
-/// The list of groups. One that cannot be read to its end is judged by what comes before: a group without a mapping there
-/// is `EINVAL`. Linux: `groups_from_user`.
-fn read_groups(task: &CurrentTask, cred: &Cred, list: Addr, count: usize) -> Result<Vec<u32>, Errno> {
-    let mm = task.user()?;
-    mm.read_array::<u32>(list.0, count).map_err(|e| {
-        let readable = (0..count as u64).map_while(|i| mm.read_obj::<u32>(list.0.wrapping_add(4 * i)).ok());
-        let has_unmapped = readable.into_iter().any(|id| !cred.user_ns.make_kgid(id).is_valid());
-        if has_unmapped { EINVAL } else { e }
-    })
+/// Linux: kernel/groups.c, `groups_from_user`: a group is checked before the next one is read.
+fn groups_from_user(
+    mm: &MemoryManager,
+    user_ns: &UserNamespace,
+    list: u64,
+    count: usize,
+) -> Result<GroupInfo, Errno> {
+    if let Ok(ids) = mm.read_array::<u32>(list, count) {
+        return GroupInfo::from_user(user_ns, &ids);
+    }
+    for at in (list..).step_by(size_of::<u32>()).take(count) {
+        GroupInfo::from_user(user_ns, &[mm.read_obj(at)?])?;
+    }
+    Err(EFAULT)
 }
 
 /// setgroups(2): replaces the caller's supplementary groups.
@@ -296,8 +302,7 @@ pub(crate) fn setgroups(task: &mut CurrentTask, size: i32, list: Addr) -> Syscal
         return Err(EPERM.into());
     }
     let count = usize::try_from(size).ok().filter(|n| *n <= NGROUPS_MAX).ok_or(EINVAL)?;
-    let ids = read_groups(task, &cred, list, count)?;
-    let groups = GroupInfo::from_user(&cred.user_ns, &ids)?;
+    let groups = groups_from_user(task.user()?, &cred.user_ns, list.0, count)?;
     task.commit_creds(Cred { groups, ..(*cred).clone() });
     Ok(0)
 }

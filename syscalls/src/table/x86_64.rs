@@ -171,7 +171,7 @@ table! {
     166, umount2(target: PathAddr, flags: Bits), Full;
     167, swapon(path: PathAddr, flags: Bits), Missing(EPERM, "swapping is the host's");
     168, swapoff(path: PathAddr), Missing(EPERM, "swapping is the host's");
-    169, reboot(magic: u32, magic2: u32, cmd: u32, arg: Addr), Missing(EPERM, "a sandbox ends with its first process");
+    169, reboot(magic: u32, magic2: u32, cmd: u32, arg: Addr), Partial("only in a pid namespace of one's own: a sandbox ends with its first process");
     170, sethostname(name: Addr, len: i32), Full;
     171, setdomainname(name: Addr, len: i32), Full;
     172, iopl(level: u32), Missing(EPERM, "no I/O ports");

@@ -6,12 +6,15 @@ use crate::seq::put;
 use fs_kernfs::{FileNode, Node, NodeAttr, NodeOps, SeqNode, open_seq};
 use fs_vfs::{File, FileOps, Inode, TaskContext};
 use sentry_auth::{Cred, IdKind, IdMap, UserNamespace};
-use sentry_mm::{IoSrc, PAGE_SIZE};
+use sentry_mm::IoSrc;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EPERM};
 use sentry_uapi::fcntl::OpenFlags;
 use std::any::Any;
 use std::sync::Arc;
+
+/// A write must be shorter than a page.
+const TEXT_MAX: usize = 4096;
 
 /// How a kind of map is read: the map, and the number by which a namespace knows one of its kernel ids.
 pub(crate) struct MapFile {
@@ -95,6 +98,10 @@ impl SeqNode for OpenMap {
         Ok(())
     }
 
+    fn pwritable(&self) -> bool {
+        false
+    }
+
     fn write(
         &self,
         file: &File,
@@ -107,11 +114,10 @@ impl SeqNode for OpenMap {
         if !Arc::ptr_eq(&opener.user_ns, &self.ns) && !Arc::ptr_eq(&opener.user_ns, parent) {
             return Err(EPERM);
         }
-        let page = usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX);
-        if pos != 0 || src.remaining() >= page {
+        if pos != 0 || src.remaining() >= TEXT_MAX {
             return Err(EINVAL);
         }
-        let text = src.read_vec(page)?;
+        let text = src.read_vec(TEXT_MAX)?;
         self.ns.map_write(self.file.kind, &text, opener, &ctx.cred())?;
         Ok(text.len())
     }

@@ -89,6 +89,10 @@ impl SeqNode for OpenSetgroups {
         Ok(())
     }
 
+    fn pwritable(&self) -> bool {
+        false
+    }
+
     fn write(
         &self,
         _file: &File,
