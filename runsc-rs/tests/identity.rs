@@ -93,8 +93,8 @@ fn ones_own_ids_are_mapped_without_a_helper() {
     chown(place.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let script = "cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; id -u; stat -c '%u %g' /mnt /etc; \
                   unshare -U true && echo nested";
-    let own = mapping(0, NOBODY, 1);
-    let mut config = with_user_namespace(config(script), &[own.clone()], &[own]);
+    let own = [mapping(0, NOBODY, 1)];
+    let mut config = with_user_namespace(config(script), &own, &own);
     let bind = json!({"destination": "/mnt", "source": place.path(), "options": ["rbind", "ro"]});
     config["mounts"].as_array_mut().unwrap().push(bind);
     // There is no newuidmap in this path.

@@ -23,7 +23,6 @@ mod spec {
     pub(super) const SESSION: i32 = -3;
     pub(super) const USER: i32 = -4;
     pub(super) const USER_SESSION: i32 = -5;
-    pub(super) const GROUP: i32 = -6;
     pub(super) const REQKEY_AUTH: i32 = -7;
     pub(super) const REQUESTOR: i32 = -8;
 }
@@ -121,9 +120,9 @@ fn special(task: &mut CurrentTask, id: i32, create: bool) -> Result<KeyRef, Errn
         }
         spec::USER => own(table.user_keyrings(&cred)?.0),
         spec::USER_SESSION => own(table.user_keyrings(&cred)?.1),
-        spec::GROUP => Err(EINVAL),
         // There are no requests to construct a key.
         spec::REQKEY_AUTH | spec::REQUESTOR => Err(ENOKEY),
+        // KEY_SPEC_GROUP_KEYRING among them, which Linux never had.
         _ => Err(EINVAL),
     }
 }
