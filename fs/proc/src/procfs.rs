@@ -230,7 +230,12 @@ impl FileSystemType for ProcFs {
         FsFlags::USERNS_MOUNT
     }
 
-    /// An instance for the caller's pid namespace. Linux: `proc_init_fs_context`.
+    /// Whose the caller's pid namespace is. Linux: `proc_init_fs_context`.
+    fn user_ns(&self, ctx: &dyn TaskContext) -> Arc<UserNamespace> {
+        current(ctx).map_or_else(|| ctx.cred().user_ns.clone(), |task| task.pid_ns().user_ns.clone())
+    }
+
+    /// An instance for the caller's pid namespace.
     fn mount(&self, ctx: &dyn TaskContext, mount: &MountContext<'_>) -> Result<Arc<Dentry>, Errno> {
         let pid_ns = match current(ctx) {
             Some(task) => task.pid_ns(),

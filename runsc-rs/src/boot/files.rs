@@ -55,7 +55,7 @@ impl Files {
             root.sb().set_read_only(true);
         }
         let mnt = Mount::new_internal(kernel.vfs.alloc_mount_id(), root);
-        let mnt_ns = MountNamespace::new(&kernel.vfs, kernel.alloc_inum(), kernel.user_ns.clone(), &mnt);
+        let mnt_ns = MountNamespace::new(&kernel.vfs, kernel.user_ns.clone(), &mnt);
         let path = mnt_ns.root().context("the root is not mounted")?;
         let fs = FsStruct::new(&path);
         let mut binds = Vec::new();

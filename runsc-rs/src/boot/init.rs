@@ -13,12 +13,8 @@ use nix::sys::stat::fstat;
 use platform_host::poller::HostPoller;
 use platform_host::tty::WindowSize;
 use sentry_auth::{Cred, GroupInfo};
-use sentry_kernel::{
-    CgroupNamespace, CurrentTask, InitProcess, IpcNamespace, Kernel, NsProxy, ThreadGroup, TimeNamespace,
-    UtsNames, UtsNamespace, init_rlimits,
-};
+use sentry_kernel::{CurrentTask, InitProcess, Kernel, NsProxy, ThreadGroup, UtsNames, init_rlimits};
 use sentry_loader::Arguments;
-use sentry_net::NetNamespace;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, ENOENT, ENOTDIR};
 use sentry_uapi::fcntl::OpenFlags;
@@ -182,22 +178,11 @@ fn rlimits(process: &Process) -> [Rlimit; sentry_uapi::resource::RLIM_NLIMITS] {
 }
 
 fn namespaces(kernel: &Arc<Kernel>, spec: &ContainerSpec, files: &Files) -> NsProxy {
-    let user_ns = &kernel.user_ns;
     let names = UtsNames {
         nodename: spec.hostname.as_bytes().to_vec(),
         domainname: spec.domainname.as_bytes().to_vec(),
     };
-    let time = Arc::new(TimeNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() });
-    NsProxy {
-        mnt: files.mnt_ns.clone(),
-        uts: UtsNamespace::new(kernel.alloc_inum(), user_ns.clone(), names),
-        ipc: Arc::new(IpcNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() }),
-        net: NetNamespace::new_initial(user_ns.clone(), kernel.clocks.clone()),
-        pid_for_children: kernel.root_pid_ns.clone(),
-        cgroup: Arc::new(CgroupNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() }),
-        time: time.clone(),
-        time_for_children: time,
-    }
+    NsProxy::new_initial(kernel, files.mnt_ns.clone(), names)
 }
 
 /// A standard descriptor of the first process.

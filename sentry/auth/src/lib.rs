@@ -10,12 +10,16 @@ mod cred;
 mod groups;
 mod id;
 mod id_map;
+mod map_write;
+mod ucount;
 mod user_namespace;
 
 pub use capability::{CAP_LAST_CAP, CapSet};
-pub use commoncap::{capable_wrt_inode_uidgid, inode_owner_or_capable, ns_capable};
+pub use commoncap::{capable_wrt_inode_uidgid, cred_cap_issubset, inode_owner_or_capable, ns_capable};
 pub use cred::{Cred, SecureBits};
 pub use groups::{GroupInfo, NGROUPS_MAX};
 pub use id::{Kgid, Kuid, OVERFLOW_ID};
 pub use id_map::{IdMap, IdMapExtent, MAX_EXTENTS};
+pub use map_write::IdKind;
+pub use ucount::{Ucount, UcountType, inc_ucount};
 pub use user_namespace::UserNamespace;

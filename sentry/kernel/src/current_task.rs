@@ -4,7 +4,7 @@ use crate::syscall::SyscallExit;
 use crate::{Kernel, RunState, Task};
 use fs_vfs::{FdTable, FsStruct, MountNamespace, Resource, Sleep, TaskContext, Vfs};
 use platform::{Context, PtRegs};
-use sentry_auth::Cred;
+use sentry_auth::{Cred, cred_cap_issubset};
 use sentry_mm::{FaultHistory, MemoryManager, MmLimits};
 use sentry_sync::{WaitQueue, Wake};
 use sentry_uapi::Errno;
@@ -112,7 +112,7 @@ impl CurrentTask {
     /// parent-death signal.
     pub fn commit_creds(&mut self, new: Cred) {
         let old = self.task.cred();
-        let gained = !old.cap_permitted.contains(new.cap_permitted);
+        let gained = !cred_cap_issubset(&old, &new);
         if old.euid != new.euid
             || old.egid != new.egid
             || old.fsuid != new.fsuid

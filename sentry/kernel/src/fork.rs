@@ -92,10 +92,17 @@ impl CurrentTask {
             let fs = if flags.contains(CloneFlags::FS) { r.fs.clone() } else { r.fs.copy() };
             (fs, r.files.clone())
         };
-        let ns = self.copy_namespaces(flags, &cred, Some(&fs))?;
-        if is_thread && !Arc::ptr_eq(&self.pid_ns(), &ns.pid_for_children) {
-            return Err(EINVAL);
+        {
+            // Threads are of one namespace; clocks of one address space show the same time.
+            let own = self.task().ns();
+            if (is_thread && !Arc::ptr_eq(&self.pid_ns(), &own.pid_for_children))
+                || (flags.intersects(CloneFlags::THREAD | CloneFlags::VM)
+                    && !Arc::ptr_eq(&own.time, &own.time_for_children))
+            {
+                return Err(EINVAL);
+            }
         }
+        let ns = self.copy_namespaces(flags, &cred, &fs)?;
         let mm = self.user()?.clone();
         let child_mm = if flags.contains(CloneFlags::VM) { mm.clone() } else { mm.fork()? };
         let mut ctx = if flags.contains(CloneFlags::VM) {
@@ -139,7 +146,7 @@ impl CurrentTask {
             NewTask {
                 pid: pid.clone(),
                 cred: Arc::new(cred),
-                resources: Resources { mm: Some(child_mm), fs, files, ns: Arc::new(ns) },
+                resources: Resources { mm: Some(child_mm), fs, files, ns },
                 blocked: self.task().blocked(),
                 comm: self.comm_bytes(),
                 sched,

@@ -8,7 +8,7 @@ use sentry_auth::UserNamespace;
 use sentry_mm::{Mappable, MemoryFile};
 use sentry_sync::{Mutex, Parker, level};
 use sentry_time::{Clocks, TimerQueue};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 /// What a kernel is made of.
@@ -89,19 +89,15 @@ pub struct Kernel {
     pub(crate) sigio: Arc<crate::sigio::SigioQueue>,
     pub(crate) shmem: OnceLock<Arc<fs_tmpfs::Shmem>>,
     random: fn(&mut [u8]),
-    next_inum: AtomicU64,
     /// Wait status of the first process, once it has ended.
     init_status: OnceLock<i32>,
     init_parker: Parker,
 }
 
-/// Number of the first namespace's nsfs inode. Linux: include/linux/proc_ns.h, `PROC_PID_INIT_INO`; the rest count on.
-const FIRST_INUM: u64 = 0xeffffff0;
-
 impl Kernel {
     /// A kernel without processes.
     pub fn new(parts: KernelParts) -> Arc<Kernel> {
-        let root_pid_ns = PidNamespace::new_initial(parts.user_ns.clone(), FIRST_INUM + 0xc);
+        let root_pid_ns = PidNamespace::new_initial(parts.user_ns.clone());
         Arc::new(Kernel {
             platform: parts.platform,
             memory: parts.memory,
@@ -119,15 +115,9 @@ impl Kernel {
             shmem: OnceLock::new(),
             sigio: Arc::default(),
             random: parts.random,
-            next_inum: AtomicU64::new(FIRST_INUM + 0x20),
             init_status: OnceLock::new(),
             init_parker: Parker::new(),
         })
-    }
-
-    /// A number for a new namespace's nsfs inode. Linux: `ns_alloc_inum`.
-    pub fn alloc_inum(&self) -> u64 {
-        self.next_inum.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The futexes somebody waits on.

@@ -1,10 +1,12 @@
 //! Linux: kernel/pid_namespace.c and the id allocation of kernel/pid.c.
 
-use crate::Pid;
-use sentry_auth::UserNamespace;
+use crate::nsproxy::count;
+use crate::{CurrentTask, Pid};
+use fs_vfs::{Namespace, NsKind, TaskContext};
+use sentry_auth::{Kuid, Ucount, UcountType, UserNamespace};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC};
+use sentry_uapi::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,6 +18,8 @@ const MAX_LEVEL: usize = 32;
 pub const PID_MAX: u32 = 1 << 22;
 /// After wrapping round, ids start here. Linux: `RESERVED_PIDS`.
 const RESERVED_PIDS: u32 = 300;
+/// Number of the first one. Linux: include/linux/proc_ns.h, `PROC_PID_INIT_INO`.
+const PID_INIT_INO: u64 = 0xefff_fffc;
 
 /// A pid namespace.
 pub struct PidNamespace {
@@ -23,8 +27,8 @@ pub struct PidNamespace {
     parent: Option<Arc<PidNamespace>>,
     /// The namespace whose capabilities count for it.
     pub user_ns: Arc<UserNamespace>,
-    /// Number shown by `/proc/[pid]/ns/pid`.
-    pub inum: u64,
+    inum: u64,
+    _ucount: Option<Ucount>,
     state: Mutex<State, { level::LEAF }>,
     /// Global id of the process that reaps orphans; 0 before there is one.
     pub(crate) child_reaper: AtomicU32,
@@ -40,37 +44,41 @@ struct State {
 
 impl PidNamespace {
     /// The first namespace.
-    pub fn new_initial(user_ns: Arc<UserNamespace>, inum: u64) -> Arc<PidNamespace> {
+    pub fn new_initial(user_ns: Arc<UserNamespace>) -> Arc<PidNamespace> {
         Arc::new(PidNamespace {
             level: 0,
             parent: None,
             user_ns,
-            inum,
+            inum: PID_INIT_INO,
+            _ucount: None,
             state: Mutex::new(State::default()),
             child_reaper: AtomicU32::new(0),
         })
     }
 
-    /// A child of `parent`. Linux: `create_pid_namespace`.
+    /// A child of `parent`, made by `creator` and owned by `user_ns`. Linux: `create_pid_namespace`.
     ///
     /// # Errors
-    /// `EINVAL` if `user_ns` does not descend from the parent's; `ENOSPC` when nested too deeply.
+    /// `EINVAL` if `user_ns` does not descend from the parent's; `ENOSPC` when nested too deeply or the creator has too
+    /// many.
     pub fn create(
         parent: &Arc<PidNamespace>,
-        user_ns: Arc<UserNamespace>,
-        inum: u64,
+        user_ns: &Arc<UserNamespace>,
+        creator: Kuid,
     ) -> Result<Arc<PidNamespace>, Errno> {
-        if !parent.user_ns.is_ancestor_or_self(&user_ns) {
+        if !parent.user_ns.is_ancestor_or_self(user_ns) {
             return Err(EINVAL);
         }
         if parent.level + 1 > MAX_LEVEL {
             return Err(ENOSPC);
         }
+        let _ucount = count(user_ns, creator, UcountType::PidNamespaces)?;
         Ok(Arc::new(PidNamespace {
             level: parent.level + 1,
             parent: Some(parent.clone()),
-            user_ns,
-            inum,
+            user_ns: user_ns.clone(),
+            inum: user_ns.alloc_inum(),
+            _ucount,
             state: Mutex::new(State::default()),
             child_reaper: AtomicU32::new(0),
         }))
@@ -84,6 +92,23 @@ impl PidNamespace {
     /// The namespace it was made in.
     pub fn parent(&self) -> Option<&Arc<PidNamespace>> {
         self.parent.as_ref()
+    }
+
+    /// Whether `self` is `other` or one of its ancestors.
+    pub fn is_ancestor_or_self(self: &Arc<Self>, other: &Arc<PidNamespace>) -> bool {
+        let mut ns = Some(other);
+        while let Some(n) = ns.filter(|n| n.level >= self.level) {
+            if Arc::ptr_eq(self, n) {
+                return true;
+            }
+            ns = n.parent.as_ref();
+        }
+        false
+    }
+
+    /// Whether it has, or had, a first process.
+    pub fn has_init(&self) -> bool {
+        self.child_reaper.load(Ordering::Relaxed) != 0
     }
 
     /// The id with this number. Linux: `find_pid_ns`.
@@ -178,5 +203,26 @@ impl PidNamespace {
 
     pub(crate) fn forget(&self, nr: u32) {
         self.state.lock().ids.remove(&nr);
+    }
+}
+
+impl Namespace for PidNamespace {
+    fn kind(&self) -> NsKind {
+        NsKind::Pid
+    }
+
+    fn inum(&self) -> u64 {
+        self.inum
+    }
+
+    fn owner(&self) -> Option<Arc<UserNamespace>> {
+        Some(self.user_ns.clone())
+    }
+
+    /// Linux: `pidns_get_parent`.
+    fn parent(&self, ctx: &dyn TaskContext) -> Result<Arc<dyn Namespace>, Errno> {
+        let current: &CurrentTask = ctx.as_any().downcast_ref().ok_or(EPERM)?;
+        let parent = self.parent.clone().ok_or(EPERM)?;
+        if current.pid_ns().is_ancestor_or_self(&parent) { Ok(parent) } else { Err(EPERM) }
     }
 }

@@ -303,13 +303,9 @@ impl Task {
         self.interrupter.interrupt();
     }
 
-    /// Gives it root, working directory and umask of its own. Linux: `unshare_fs`.
-    pub fn unshare_fs(&self) {
-        let old = {
-            let mut r = self.resources.lock();
-            let copy = r.fs.copy();
-            std::mem::replace(&mut r.fs, copy)
-        };
+    /// Replaces root, working directory and umask.
+    pub(crate) fn set_fs(&self, fs: Arc<FsStruct>) {
+        let old = std::mem::replace(&mut self.resources.lock().fs, fs);
         drop(old);
     }
 
