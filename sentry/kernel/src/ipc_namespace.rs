@@ -1,5 +1,6 @@
-//! Linux: ipc/namespace.c. There are no System V objects and no message queues yet that one could hold.
+//! Linux: ipc/namespace.c.
 
+use crate::ipc::{IpcMemory, MsgIds, SemIds, ShmIds};
 use crate::nsproxy::count;
 use fs_vfs::{Namespace, NsKind};
 use sentry_auth::{Kuid, Ucount, UcountType, UserNamespace};
@@ -14,18 +15,46 @@ pub struct IpcNamespace {
     inum: u64,
     /// Owner.
     pub user_ns: Arc<UserNamespace>,
+    /// Semaphore sets.
+    pub sem: SemIds,
+    /// Message queues.
+    pub msg: MsgIds,
+    /// Segments of shared memory. Attachments hold them too, whoever is still in the namespace.
+    pub shm: Arc<ShmIds>,
+    memory: IpcMemory,
     _ucount: Option<Ucount>,
 }
 
 impl IpcNamespace {
     pub(crate) fn new_initial(user_ns: Arc<UserNamespace>) -> Arc<IpcNamespace> {
-        Arc::new(IpcNamespace { inum: IPC_INIT_INO, user_ns, _ucount: None })
+        IpcNamespace::new(IPC_INIT_INO, user_ns, IpcMemory::default(), None)
     }
 
-    /// An empty one, made by `creator` and owned by `user_ns`. Linux: `create_ipc_ns`.
-    pub(crate) fn create(user_ns: &Arc<UserNamespace>, creator: Kuid) -> Result<Arc<IpcNamespace>, Errno> {
-        let _ucount = count(user_ns, creator, UcountType::IpcNamespaces)?;
-        Ok(Arc::new(IpcNamespace { inum: user_ns.alloc_inum(), user_ns: user_ns.clone(), _ucount }))
+    fn new(
+        inum: u64,
+        user_ns: Arc<UserNamespace>,
+        memory: IpcMemory,
+        _ucount: Option<Ucount>,
+    ) -> Arc<IpcNamespace> {
+        Arc::new(IpcNamespace {
+            inum,
+            user_ns,
+            sem: SemIds::new(memory.clone()),
+            msg: MsgIds::new(memory.clone()),
+            shm: ShmIds::new(memory.clone()),
+            memory,
+            _ucount,
+        })
+    }
+
+    /// An empty one of the same kernel, made by `creator` and owned by `user_ns`. Linux: `create_ipc_ns`.
+    pub(crate) fn create_ipc_ns(
+        &self,
+        user_ns: &Arc<UserNamespace>,
+        creator: Kuid,
+    ) -> Result<Arc<IpcNamespace>, Errno> {
+        let ucount = count(user_ns, creator, UcountType::IpcNamespaces)?;
+        Ok(IpcNamespace::new(user_ns.alloc_inum(), user_ns.clone(), self.memory.clone(), ucount))
     }
 }
 

@@ -8,7 +8,7 @@ use sentry_auth::UserNamespace;
 use sentry_mm::{Mappable, MemoryFile};
 use sentry_sync::{Mutex, Parker, level};
 use sentry_time::{Clocks, TimerQueue};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What a kernel is made of.
@@ -88,6 +88,8 @@ pub struct Kernel {
     pub(crate) futexes: FutexTable,
     pub(crate) sigio: Arc<crate::sigio::SigioQueue>,
     pub(crate) shmem: OnceLock<Arc<fs_tmpfs::Shmem>>,
+    /// Whether shared memory was ever attached: until then no address space need be searched for it.
+    shm_used: AtomicBool,
     random: fn(&mut [u8]),
     /// Wait status of the first process, once it has ended.
     init_status: OnceLock<i32>,
@@ -114,6 +116,7 @@ impl Kernel {
             futexes: FutexTable::new(),
             shmem: OnceLock::new(),
             sigio: Arc::default(),
+            shm_used: AtomicBool::new(false),
             random: parts.random,
             init_status: OnceLock::new(),
             init_parker: Parker::new(),
@@ -123,6 +126,14 @@ impl Kernel {
     /// The futexes somebody waits on.
     pub fn futexes(&self) -> &FutexTable {
         &self.futexes
+    }
+
+    pub(crate) fn note_shm(&self) {
+        self.shm_used.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_shm(&self) -> bool {
+        self.shm_used.load(Ordering::Relaxed)
     }
 
     /// Fills a buffer with random bytes.

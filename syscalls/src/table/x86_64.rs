@@ -2,6 +2,7 @@
 
 use crate::arg::*;
 use crate::file::*;
+use crate::ipc::*;
 use crate::memory::*;
 use crate::net::*;
 use crate::process::{
@@ -42,6 +43,9 @@ table! {
     26, msync(addr: Addr, len: usize, flags: Bits), Full;
     27, mincore(addr: Addr, len: usize, vec: Addr), Full;
     28, madvise(addr: Addr, len: usize, advice: i32), Full;
+    29, shmget(key: i32, size: u64, flags: i32), Full;
+    30, shmat(shmid: i32, addr: Addr, flags: i32), Full;
+    31, shmctl(shmid: i32, cmd: i32, buf: Addr), Full;
     32, dup(fd: Fd), Full;
     33, dup2(old: Fd, new: Fd), Full;
     34, pause(), Full;
@@ -74,6 +78,14 @@ table! {
     61, wait4(pid: i32, status: Addr, options: Bits, rusage: Addr), Full;
     62, kill(pid: i32, sig: Sig), Full;
     63, uname(buf: Addr), Full;
+    64, semget(key: i32, nsems: i32, flags: i32), Full;
+    65, semop(semid: i32, sops: Addr, nsops: u32), Full;
+    66, semctl(semid: i32, semnum: i32, cmd: i32, arg: u64), Full;
+    67, shmdt(addr: Addr), Full;
+    68, msgget(key: i32, flags: i32), Full;
+    69, msgsnd(msqid: i32, msgp: Addr, size: usize, flags: i32), Full;
+    70, msgrcv(msqid: i32, msgp: Addr, size: usize, mtype: i64, flags: i32), Full;
+    71, msgctl(msqid: i32, cmd: i32, buf: Addr), Full;
     72, fcntl(fd: Fd, cmd: u32, arg: u64), Partial("no leases, no dnotify; lifetime hints are forgotten");
     73, flock(fd: Fd, cmd: u32), Full;
     74, fsync(fd: Fd), Full;
@@ -207,6 +219,7 @@ table! {
     217, getdents64(fd: Fd, dirent: BufOut, count: u32), Full;
     218, set_tid_address(tidptr: Addr), Full;
     219, restart_syscall(), Full;
+    220, semtimedop(semid: i32, sops: Addr, nsops: u32, timeout: TimespecAddr), Full;
     221, fadvise64(fd: Fd, offset: i64, len: i64, advice: u32), Full;
     222, timer_create(clock: i32, event: Addr, id: Addr), Full;
     223, timer_settime(id: i32, flags: Bits, new: Addr, old: Addr), Full;
