@@ -86,7 +86,9 @@ pub struct Kernel {
     /// All processes.
     pub tree: Mutex<Tree, { level::TASKLIST }>,
     pub(crate) futexes: FutexTable,
-    pub(crate) sigio: Arc<crate::sigio::SigioQueue>,
+    pub(crate) deferred: Arc<crate::deferred::DeferredQueue>,
+    /// What asynchronous I/O there is.
+    pub aio: Arc<crate::AioCounters>,
     pub(crate) shmem: OnceLock<Arc<fs_tmpfs::Shmem>>,
     /// Whether shared memory was ever attached: until then no address space need be searched for it.
     shm_used: AtomicBool,
@@ -115,7 +117,8 @@ impl Kernel {
             tree: Mutex::new(Tree::default()),
             futexes: FutexTable::new(),
             shmem: OnceLock::new(),
-            sigio: Arc::default(),
+            deferred: Arc::default(),
+            aio: Arc::default(),
             shm_used: AtomicBool::new(false),
             random: parts.random,
             init_status: OnceLock::new(),

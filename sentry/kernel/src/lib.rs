@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod aio;
 mod arch;
 mod cgroup_namespace;
 mod current_task;
+mod deferred;
 mod exec;
 mod exit;
 mod file_caps;
@@ -16,6 +18,7 @@ pub mod futex;
 mod ipc;
 mod ipc_namespace;
 mod kernel;
+mod mqueue;
 mod namespaces;
 mod nsproxy;
 mod nsset;
@@ -37,6 +40,7 @@ mod utsname;
 mod wait;
 
 pub use access::{cred_may_access, ptrace_may_access};
+pub use aio::{AioCounters, Kioctx};
 pub use cgroup_namespace::CgroupNamespace;
 pub use current_task::{CurrentTask, RestartFn};
 pub use exec::{OpenExec, may_exec};
@@ -45,6 +49,7 @@ pub use fork::{CloneRequest, InitProcess, PrepareTask, THREADS_MAX, full_affinit
 pub use ipc::{IPCMNI, IpcPerm, MsgIds, MsgLimits, PermUpdate, SemIds, SemLimits, ShmIds, ShmLimits};
 pub use ipc_namespace::IpcNamespace;
 pub use kernel::{Counters, Kernel, KernelParts, VdsoPages};
+pub use mqueue::{MqNotify, MqueueIds, MqueueLimits, MqueueType};
 pub use nsproxy::NsProxy;
 pub use pid::Pid;
 pub use pid_namespace::{PID_MAX, PidNamespace};

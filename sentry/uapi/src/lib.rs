@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod aio_abi;
 pub mod auxvec;
 pub mod binfmts;
 pub mod errno;
@@ -16,6 +17,7 @@ pub mod inotify;
 pub mod ioctl;
 pub mod ipc;
 pub mod memfd;
+pub mod mqueue;
 pub mod msg;
 pub mod netlink;
 pub mod poll;

@@ -1,9 +1,11 @@
-//! System V IPC. Linux: ipc/.
+//! System V IPC and POSIX message queues. Linux: ipc/.
 
+mod mqueue;
 mod msg;
 mod sem;
 mod shm;
 
+pub(crate) use mqueue::*;
 pub(crate) use msg::*;
 pub(crate) use sem::*;
 pub(crate) use shm::*;

@@ -238,6 +238,12 @@ table! {
     237, mbind(addr: Addr, len: u64, mode: u32, mask: Addr, max: u64, flags: Bits), Missing(ENOSYS, "one memory node");
     238, set_mempolicy(mode: i32, mask: Addr, max: u64), Missing(ENOSYS, "one memory node");
     239, get_mempolicy(mode: Addr, mask: Addr, max: u64, addr: Addr, flags: Bits), Missing(ENOSYS, "one memory node");
+    240, mq_open(name: PathAddr, flags: OFlags, mode: Mode, attr: Addr), Full;
+    241, mq_unlink(name: PathAddr), Full;
+    242, mq_timedsend(mqdes: Fd, msg: Addr, len: usize, priority: u32, timeout: TimespecAddr), Full;
+    243, mq_timedreceive(mqdes: Fd, msg: Addr, len: usize, priority: Addr, timeout: TimespecAddr), Full;
+    244, mq_notify(mqdes: Fd, event: Addr), Full;
+    245, mq_getsetattr(mqdes: Fd, new: Addr, old: Addr), Full;
     247, waitid(which: u32, id: i32, info: Addr, options: Bits, rusage: Addr), Full;
     251, ioprio_set(which: i32, who: i32, ioprio: i32), Partial("kept and reported; the host schedules");
     252, ioprio_get(which: i32, who: i32), Full;

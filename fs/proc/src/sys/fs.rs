@@ -1,5 +1,5 @@
 //! `/proc/sys/fs`. Linux: the `fs` tables of fs/{file_table,inode,dcache,pipe,locks,namei,exec,aio,eventpoll}.c,
-//! fs/notify/inotify/inotify_user.c, ipc/mq_sysctl.c.
+//! fs/notify/inotify/inotify_user.c.
 
 use super::ctl::{dir, fixed, flag, int, parse_numbers, stored, uint};
 use crate::seq::put;
@@ -50,7 +50,7 @@ pub(super) fn tree() -> Node {
         ("lease-break-time", uint(0o644, 45)),
         ("leases-enable", flag(0o644, true)),
         ("mount-max", fixed(100_000)),
-        ("mqueue", mqueue()),
+        ("mqueue", super::ipc::mqueue()),
         ("nr_open", fixed(NR_OPEN)),
         ("overflowgid", fixed(OVERFLOW_ID)),
         ("overflowuid", fixed(OVERFLOW_ID)),
@@ -95,15 +95,5 @@ fn inotify() -> Node {
         ("max_queued_events", uint(0o644, 16384)),
         ("max_user_instances", uint(0o644, 128)),
         ("max_user_watches", uint(0o644, 65536)),
-    ])
-}
-
-fn mqueue() -> Node {
-    dir([
-        ("msg_default", int(0o644, 10, 1..=65536)),
-        ("msg_max", int(0o644, 10, 1..=65536)),
-        ("msgsize_default", int(0o644, 8192, 128..=16 << 20)),
-        ("msgsize_max", int(0o644, 8192, 128..=16 << 20)),
-        ("queues_max", uint(0o644, 256)),
     ])
 }

@@ -1,6 +1,6 @@
-//! Limits of the caller's IPC namespace, in `/proc/sys/kernel`. Linux: ipc/ipc_sysctl.c.
+//! Limits of the caller's IPC namespace, in `/proc/sys/kernel` and `/proc/sys/fs/mqueue`. Linux: ipc/{ipc_sysctl,mq_sysctl}.c.
 
-use super::ctl::{Value, ipc_ctl, parse_numbers};
+use super::ctl::{Value, dir, ipc_ctl, parse_numbers};
 use crate::procfs::current;
 use crate::seq::put_tabbed;
 use fs_kernfs::Node;
@@ -63,9 +63,12 @@ fn numbers(
 /// A number of a kind's limits, from 0 to a most.
 macro_rules! limit {
     ($ids:ident, $field:ident, $max:expr, $convert:expr) => {
+        limit!($ids, $field, 0, $max, $convert)
+    };
+    ($ids:ident, $field:ident, $min:expr, $max:expr, $convert:expr) => {
         numbers(
             0o644,
-            0..=i128::from($max),
+            $min..=i128::from($max),
             |ns| vec![i128::from(ns.$ids.limits().$field)],
             |ns, new| {
                 let mut limits = ns.$ids.limits();
@@ -137,4 +140,15 @@ pub(super) fn entries() -> [(&'static str, Node); 11] {
         ("shmmax", limit!(shm, max, u64::MAX, wide)),
         ("shmmni", limit!(shm, mni, IPCMNI, small)),
     ]
+}
+
+/// `/proc/sys/fs/mqueue`.
+pub(super) fn mqueue() -> Node {
+    dir([
+        ("msg_default", limit!(mq, msg_default, 1, 65536, small)),
+        ("msg_max", limit!(mq, msg_max, 1, 65536, small)),
+        ("msgsize_default", limit!(mq, msgsize_default, 128, 16 << 20, small)),
+        ("msgsize_max", limit!(mq, msgsize_max, 128, 16 << 20, small)),
+        ("queues_max", limit!(mq, queues_max, i32::MAX, small)),
+    ])
 }

@@ -15,9 +15,10 @@ mod shmctl;
 mod util;
 mod wait;
 
-pub(crate) use memory::IpcMemory;
+pub(crate) use memory::{IpcCharge, IpcMemory};
 pub use msg::{MsgIds, MsgLimits};
 pub use sem::{SemIds, SemLimits};
 pub(crate) use sem_undo::SemUndoList;
 pub use shm::{ShmIds, ShmLimits};
+pub(crate) use wait::Waiter;
 pub use util::{IPCMNI, IpcPerm, PermUpdate};

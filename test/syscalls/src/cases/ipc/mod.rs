@@ -1,0 +1,6 @@
+//! System V IPC and POSIX message queues.
+
+mod msg;
+mod perm;
+mod sem;
+mod shm;
