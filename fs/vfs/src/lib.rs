@@ -70,7 +70,7 @@ pub use d_path::{d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
 pub use do_mount::{MountArgs, do_mount, may_mount, mount_root, ms};
-pub use eventfd::do_eventfd;
+pub use eventfd::{do_eventfd, eventfd_fget, eventfd_signal};
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
 pub use extents::{ExtentAt, Extents};
 pub use fallocate::do_fallocate;

@@ -209,11 +209,11 @@ table! {
     202, futex(uaddr: Addr, op: FutexOp, val: u32, timeout: TimespecAddr, uaddr2: Addr, val3: u32), Partial("no FUTEX_WAIT_REQUEUE_PI");
     203, sched_setaffinity(pid: i32, len: u32, mask: Addr), Partial("kept and reported; the host schedules");
     204, sched_getaffinity(pid: i32, len: u32, mask: Addr), Full;
-    206, io_setup(nr_events: u32, ctx: Addr), Missing(ENOSYS, "no asynchronous I/O; libraries fall back to threads");
-    207, io_destroy(ctx: Addr), Missing(ENOSYS, "no asynchronous I/O");
-    208, io_getevents(ctx: Addr, min_nr: i64, nr: i64, events: Addr, timeout: TimespecAddr), Missing(ENOSYS, "no asynchronous I/O");
-    209, io_submit(ctx: Addr, nr: i64, iocbs: Addr), Missing(ENOSYS, "no asynchronous I/O");
-    210, io_cancel(ctx: Addr, iocb: Addr, result: Addr), Missing(ENOSYS, "no asynchronous I/O");
+    206, io_setup(nr_events: u32, ctx: Addr), Full;
+    207, io_destroy(ctx: Addr), Full;
+    208, io_getevents(ctx: Addr, min_nr: i64, nr: i64, events: Addr, timeout: TimespecAddr), Full;
+    209, io_submit(ctx: Addr, nr: i64, iocbs: Addr), Full;
+    210, io_cancel(ctx: Addr, iocb: Addr, result: Addr), Full;
     212, lookup_dcookie(cookie: u64, buf: BufOut, len: usize), Missing(ENOSYS, "obsolete");
     213, epoll_create(size: i32), Full;
     217, getdents64(fd: Fd, dirent: BufOut, count: u32), Full;
@@ -319,7 +319,7 @@ table! {
     327, preadv2(fd: Fd, vec: Addr, vlen: u64, pos: i64, pos_high: u64, flags: Bits), Full;
     328, pwritev2(fd: Fd, vec: Addr, vlen: u64, pos: i64, pos_high: u64, flags: Bits), Partial("RWF_APPEND is not atomic");
     332, statx(dfd: DirFd, path: PathAddr, flags: Bits, mask: Bits, statxbuf: Addr), Full;
-    333, io_pgetevents(ctx: Addr, min_nr: i64, nr: i64, events: Addr, timeout: TimespecAddr, sig: Addr), Missing(ENOSYS, "no asynchronous I/O");
+    333, io_pgetevents(ctx: Addr, min_nr: i64, nr: i64, events: Addr, timeout: TimespecAddr, sig: Addr), Full;
     334, rseq(rseq: Addr, len: u32, flags: Bits, sig: u32), Partial("no abort on migration: the guest cannot tell one");
     424, pidfd_send_signal(pidfd: Fd, sig: Sig, info: Addr, flags: Bits), Full;
     425, io_uring_setup(entries: u32, params: Addr), Missing(ENOSYS, "no io_uring; libraries fall back to epoll");

@@ -1,13 +1,14 @@
 //! `/proc/sys/fs`. Linux: the `fs` tables of fs/{file_table,inode,dcache,pipe,locks,namei,exec,aio,eventpoll}.c,
 //! fs/notify/inotify/inotify_user.c.
 
-use super::ctl::{dir, fixed, flag, int, parse_numbers, stored, uint};
+use super::ctl::{computed, dir, fixed, flag, int, parse_numbers, stored, uint};
+use crate::procfs::current;
 use crate::seq::put;
 use fs_kernfs::Node;
 use fs_vfs::{NR_OPEN, TaskContext};
 use sentry_auth::OVERFLOW_ID;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::EINVAL;
+use sentry_uapi::errno::{EINVAL, ESRCH};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most files a kernel has open. There is no such limit beyond that of memory.
@@ -37,8 +38,11 @@ fn store_pipe_max_size(ctx: &dyn TaskContext, bytes: &[u8]) -> Result<(), Errno>
 
 pub(super) fn tree() -> Node {
     dir([
-        ("aio-max-nr", uint(0o644, 65536)),
-        ("aio-nr", fixed(0)),
+        ("aio-max-nr", aio_max_nr()),
+        ("aio-nr", computed(|ctx, out| {
+            put(out, format_args!("{}\n", current(ctx).ok_or(ESRCH)?.kernel().aio.nr()));
+            Ok(())
+        })),
         ("dentry-state", fixed("0\t0\t45\t0\t0\t0")),
         ("dir-notify-enable", flag(0o644, true)),
         ("epoll", dir([("max_user_watches", max_user_watches())])),
@@ -80,6 +84,21 @@ pub(super) fn tree() -> Node {
         ("protected_symlinks", fixed(1)),
         ("suid_dumpable", fixed(0)),
     ])
+}
+
+fn aio_max_nr() -> Node {
+    stored(
+        0o644,
+        |ctx, out| {
+            put(out, format_args!("{}\n", current(ctx).ok_or(ESRCH)?.kernel().aio.max()));
+            Ok(())
+        },
+        |ctx, bytes| {
+            let new = parse_numbers(bytes, 1)?.first().and_then(|v| u64::try_from(*v).ok()).ok_or(EINVAL)?;
+            current(ctx).ok_or(ESRCH)?.kernel().aio.set_max(new);
+            Ok(())
+        },
+    )
 }
 
 fn max_user_watches() -> Node {
