@@ -42,6 +42,10 @@ impl InodeOps for KernInode {
         self
     }
 
+    fn process(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.node.ops().process()
+    }
+
     fn getattr(&self, inode: &Inode) -> Result<Attr, Errno> {
         let attr = self.node.ops().attr()?;
         Ok(Attr {

@@ -40,6 +40,11 @@ pub trait NodeOps: Any + Send + Sync {
     fn alive(&self) -> bool {
         true
     }
+
+    /// The process a directory stands for. Linux: fs/proc/base.c, `tgid_pidfd_to_pid`.
+    fn process(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 }
 
 /// Receives the entries of a directory: name, type, and the position behind it. False: full, the entry was not taken.

@@ -206,8 +206,13 @@ impl Kernel {
         let (pgrp, session, parent) = (p.pgrp, p.session, p.parent);
         let ns = group.pid.namespace().cloned();
         let is_reaper = ns.as_ref().is_some_and(|n| n.child_reaper.load(Ordering::Relaxed) == id);
+        let mut status = status;
         if is_reaper && let Some(ns) = &ns {
             ns.disable_allocation();
+            let reboot = ns.reboot.load(Ordering::Relaxed);
+            if reboot != 0 {
+                status = reboot;
+            }
             for pid in ns.ids() {
                 if let Some(p) = tree.processes.get(&pid.global())
                     && pid.global() != id

@@ -92,6 +92,8 @@ pub struct Kernel {
     pub(crate) shmem: OnceLock<Arc<fs_tmpfs::Shmem>>,
     /// Whether shared memory was ever attached: until then no address space need be searched for it.
     shm_used: AtomicBool,
+    /// What hides where objects are from kcmp(2).
+    pub(crate) kcmp_cookies: [u64; 2],
     random: fn(&mut [u8]),
     /// Wait status of the first process, once it has ended.
     init_status: OnceLock<i32>,
@@ -102,6 +104,11 @@ impl Kernel {
     /// A kernel without processes.
     pub fn new(parts: KernelParts) -> Arc<Kernel> {
         let root_pid_ns = PidNamespace::new_initial(parts.user_ns.clone());
+        let kcmp_cookies = [(); 2].map(|()| {
+            let mut bytes = [0; 8];
+            (parts.random)(&mut bytes);
+            u64::from_ne_bytes(bytes)
+        });
         Arc::new(Kernel {
             platform: parts.platform,
             memory: parts.memory,
@@ -120,6 +127,7 @@ impl Kernel {
             deferred: Arc::default(),
             aio: Arc::default(),
             shm_used: AtomicBool::new(false),
+            kcmp_cookies,
             random: parts.random,
             init_status: OnceLock::new(),
             init_parker: Parker::new(),

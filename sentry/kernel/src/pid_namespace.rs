@@ -9,7 +9,7 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 /// Deepest nesting. Linux: `MAX_PID_NS_LEVEL`.
@@ -32,6 +32,8 @@ pub struct PidNamespace {
     state: Mutex<State, { level::LEAF }>,
     /// Global id of the process that reaps orphans; 0 before there is one.
     pub(crate) child_reaper: AtomicU32,
+    /// What its first process seems to have been killed by, once reboot(2) has ended it. Linux: `reboot`.
+    pub(crate) reboot: AtomicI32,
 }
 
 #[derive(Default)]
@@ -53,6 +55,7 @@ impl PidNamespace {
             _ucount: None,
             state: Mutex::new(State::default()),
             child_reaper: AtomicU32::new(0),
+            reboot: AtomicI32::new(0),
         })
     }
 
@@ -81,6 +84,7 @@ impl PidNamespace {
             _ucount,
             state: Mutex::new(State::default()),
             child_reaper: AtomicU32::new(0),
+            reboot: AtomicI32::new(0),
         }))
     }
 

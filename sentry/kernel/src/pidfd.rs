@@ -58,6 +58,19 @@ pub fn pidfd_group(file: &File) -> Result<(Arc<Pid>, Arc<ThreadGroup>), Errno> {
     file.downcast::<PidFd>().map(|p| (p.pid.clone(), p.group.clone())).ok_or(EBADF)
 }
 
+/// The process that a pidfd or a directory `/proc/[pid]` stands for. Linux: kernel/signal.c, `pidfd_to_pid`.
+///
+/// # Errors
+/// `EBADF` if it is neither; `ESRCH` if the process is gone.
+pub fn pidfd_to_pid(task: &CurrentTask, file: &File) -> Result<(Arc<Pid>, Arc<ThreadGroup>), Errno> {
+    if let Ok(found) = pidfd_group(file) {
+        return Ok(found);
+    }
+    let pid = file.inode().ops().process().ok_or(EBADF)?.downcast::<Pid>().map_err(|_| EBADF)?;
+    let group = task.kernel().tree.lock().processes.get(&pid.global()).map(|p| p.group.clone());
+    Ok((pid, group.ok_or(ESRCH)?))
+}
+
 /// A process that may be gone.
 ///
 /// # Errors

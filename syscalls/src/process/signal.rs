@@ -7,7 +7,7 @@ use fs_vfs::{Sleep, TaskContext};
 use sentry_auth::{CapSet, ns_capable};
 use sentry_kernel::signal::{SigSource, UNBLOCKABLE};
 use sentry_kernel::{
-    CurrentTask, PidNamespace, SyscallExit, SyscallResult, Task, ThreadGroup, pidfd_group, still_there,
+    CurrentTask, PidNamespace, SyscallExit, SyscallResult, Task, ThreadGroup, pidfd_to_pid, still_there,
 };
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINTR, EINVAL, EPERM, ERESTARTNOHAND, ESRCH};
@@ -344,7 +344,7 @@ pub(crate) fn pidfd_send_signal(
         return Err(EINVAL.into());
     }
     let file = task.task().files()?.get(fd.0)?;
-    let (pid, group) = pidfd_group(&file)?;
+    let (pid, group) = pidfd_to_pid(task, &file)?;
     // Processes of a namespace that the caller cannot see are out of reach.
     let nr = pid.nr_in(&task.pid_ns());
     if nr == 0 {

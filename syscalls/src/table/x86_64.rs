@@ -6,7 +6,7 @@ use crate::ipc::*;
 use crate::memory::*;
 use crate::net::*;
 use crate::process::{
-    clone::*, cred::*, exec::*, exit::*, futex::*, ids::*, limits::*, prctl::*, sched::*, signal::*,
+    admin::*, clone::*, cred::*, exec::*, exit::*, futex::*, ids::*, limits::*, prctl::*, sched::*, signal::*,
 };
 use crate::process::{system::*, unshare::*};
 use crate::table::table;
@@ -117,7 +117,7 @@ table! {
     100, times(buf: Addr), Full;
     101, ptrace(request: u64, pid: i32, addr: Addr, data: Addr), Missing(EPERM, "one task cannot trace another yet");
     102, getuid(), Full;
-    103, syslog(kind: i32, buf: Addr, len: i32), Missing(EPERM, "there is no kernel log to read");
+    103, syslog(kind: i32, buf: Addr, len: i32), Full;
     104, getgid(), Full;
     105, setuid(uid: u32), Full;
     106, setgid(gid: u32), Full;
@@ -177,18 +177,18 @@ table! {
     160, setrlimit(resource: u32, rlim: Addr), Full;
     161, chroot(path: PathAddr), Full;
     162, sync(), Full;
-    163, acct(name: PathAddr), Missing(EPERM, "no process accounting");
+    163, acct(name: PathAddr), Partial("as built without, for whom it would be allowed");
     164, settimeofday(tv: Addr, tz: Addr), Full;
     165, mount(source: PathAddr, target: PathAddr, fs_type: PathAddr, flags: u64, data: Addr), Full;
     166, umount2(target: PathAddr, flags: Bits), Full;
     167, swapon(path: PathAddr, flags: Bits), Missing(EPERM, "swapping is the host's");
     168, swapoff(path: PathAddr), Missing(EPERM, "swapping is the host's");
-    169, reboot(magic: u32, magic2: u32, cmd: u32, arg: Addr), Missing(EPERM, "a sandbox ends with its first process");
+    169, reboot(magic: u32, magic2: u32, cmd: u32, arg: Addr), Full;
     170, sethostname(name: Addr, len: i32), Full;
     171, setdomainname(name: Addr, len: i32), Full;
     172, iopl(level: u32), Missing(EPERM, "no I/O ports");
     173, ioperm(from: u64, num: u64, on: i32), Missing(EPERM, "no I/O ports");
-    179, quotactl(cmd: Bits, special: PathAddr, id: i32, addr: Addr), Missing(ENOSYS, "no disk quotas");
+    179, quotactl(cmd: Bits, special: PathAddr, id: i32, addr: Addr), Full;
     180, nfsservctl(), Missing(ENOSYS, "not there in Linux either");
     186, gettid(), Full;
     187, readahead(fd: Fd, offset: i64, count: usize), Full;
@@ -216,6 +216,7 @@ table! {
     210, io_cancel(ctx: Addr, iocb: Addr, result: Addr), Full;
     212, lookup_dcookie(cookie: u64, buf: BufOut, len: usize), Missing(ENOSYS, "obsolete");
     213, epoll_create(size: i32), Full;
+    216, remap_file_pages(start: Addr, size: usize, prot: ProtBits, pgoff: u64, flags: MapBits), Full;
     217, getdents64(fd: Fd, dirent: BufOut, count: u32), Full;
     218, set_tid_address(tidptr: Addr), Full;
     219, restart_syscall(), Full;
@@ -303,7 +304,7 @@ table! {
     309, getcpu(cpu: Addr, node: Addr), Full;
     310, process_vm_readv(pid: i32, local: Addr, local_count: usize, remote: Addr, remote_count: usize, flags: Addr), Full;
     311, process_vm_writev(pid: i32, local: Addr, local_count: usize, remote: Addr, remote_count: usize, flags: Addr), Full;
-    312, kcmp(pid1: i32, pid2: i32, kind: i32, idx1: u64, idx2: u64), Missing(ENOSYS, "a build option of Linux");
+    312, kcmp(pid1: i32, pid2: i32, kind: i32, idx1: u64, idx2: u64), Partial("no KCMP_EPOLL_TFD");
     314, sched_setattr(pid: i32, attr: Addr, flags: Bits), Partial("no deadline policy");
     315, sched_getattr(pid: i32, attr: Addr, size: u32, flags: Bits), Full;
     316, renameat2(old_dfd: DirFd, old: PathAddr, new_dfd: DirFd, new: PathAddr, flags: Bits), Full;
@@ -339,7 +340,7 @@ table! {
     439, faccessat2(dfd: DirFd, path: PathAddr, mode: Mode, flags: Bits), Full;
     441, epoll_pwait2(epfd: Fd, events: Addr, maxevents: i32, timeout: TimespecAddr, mask: SigSetAddr, mask_size: usize), Full;
     442, mount_setattr(dfd: DirFd, path: PathAddr, flags: Bits, attr: Addr, size: usize), Partial("no id-mapped mounts");
-    443, quotactl_fd(fd: Fd, cmd: Bits, id: i32, addr: Addr), Missing(ENOSYS, "no disk quotas");
+    443, quotactl_fd(fd: Fd, cmd: Bits, id: i32, addr: Addr), Full;
     447, memfd_secret(flags: Bits), Missing(ENOSYS, "as with secretmem.enable=0");
     449, futex_waitv(waiters: Addr, count: u32, flags: u32, timeout: TimespecAddr, clock: i32), Full;
     451, cachestat(fd: Fd, range: Addr, cstat: Addr, flags: Bits), Missing(ENOSYS, "newer than the kernel shown");

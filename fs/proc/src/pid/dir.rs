@@ -13,6 +13,7 @@ use sentry_auth::Cred;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{ENOENT, EPERM};
 use std::any::Any;
+use std::sync::Arc;
 
 const fn entry(name: &'static str, perm: u32, what: What) -> PidEntry {
     PidEntry::new(name, perm, what)
@@ -108,6 +109,10 @@ impl NodeOps for PidDir {
 
     fn alive(&self) -> bool {
         self.at.exists()
+    }
+
+    fn process(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        if self.at.whole { Some(self.at.subject().ok()?.pid) } else { None }
     }
 
     /// Linux: `proc_pid_permission`.
