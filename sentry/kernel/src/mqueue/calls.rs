@@ -23,9 +23,12 @@ const FLAGS: OpenFlags = OpenFlags::from_bits_retain(3)
     .union(OpenFlags::EXCL)
     .union(OpenFlags::NONBLOCK);
 
-/// Linux: `lookup_one_common`.
+/// Linux: `getname`, `lookup_one_common`.
 fn check_name(name: &[u8]) -> Result<(), Errno> {
-    if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
+    if name.is_empty() {
+        return Err(ENOENT);
+    }
+    if name == b"." || name == b".." || name.contains(&b'/') {
         return Err(EACCES);
     }
     if name.len() > NAME_MAX { Err(ENAMETOOLONG) } else { Ok(()) }
