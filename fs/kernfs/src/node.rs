@@ -40,11 +40,6 @@ pub trait NodeOps: Any + Send + Sync {
     fn alive(&self) -> bool {
         true
     }
-
-    /// The process a directory stands for. Linux: fs/proc/base.c, `tgid_pidfd_to_pid`.
-    fn process(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        None
-    }
 }
 
 /// Receives the entries of a directory: name, type, and the position behind it. False: full, the entry was not taken.
@@ -63,6 +58,11 @@ pub trait DirNode: NodeOps {
     fn still_missing(&self, name: &[u8]) -> bool {
         let _ = name;
         false
+    }
+
+    /// Attaches to a new inode of the directory what other parts of the kernel look for there.
+    fn attach(&self, inode: &Inode) {
+        let _ = inode;
     }
 
     /// Makes a directory. Linux: `kernfs_syscall_ops.mkdir`.
@@ -89,6 +89,17 @@ pub trait SeqNode: NodeOps {
 
     /// Puts the text out. `file.cred()` is the opener, `ctx` the reader.
     fn show(&self, file: &File, ctx: &dyn TaskContext, out: &mut Vec<u8>) -> Result<(), Errno>;
+
+    /// Errors of a write of `len` bytes at `pos` that come before `EFAULT`.
+    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        let _ = (file, pos, len);
+        Ok(())
+    }
+
+    /// Whether pwrite(2) works on it: a file of Linux's seq_file has no such thing.
+    fn pwritable(&self) -> bool {
+        true
+    }
 
     /// Takes what is written at `pos`; returns how much of it counts as written.
     fn write(

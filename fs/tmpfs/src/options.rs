@@ -54,8 +54,7 @@ impl TmpfsOptions {
     /// `EINVAL` for an unknown option, a value that is none, or an id without a mapping.
     pub fn parse(options: &str, total: u64, cred: &Cred) -> Result<TmpfsOptions, Errno> {
         let user_ns = &cred.user_ns;
-        let mut out =
-            TmpfsOptions { uid: cred.fsuid, gid: cred.fsgid, ..TmpfsOptions::with_memory(total) };
+        let mut out = TmpfsOptions { uid: cred.fsuid, gid: cred.fsgid, ..TmpfsOptions::with_memory(total) };
         let given = Given::parse(options, out.total_pages)?;
         out.max_blocks = given.blocks.unwrap_or(out.max_blocks);
         out.max_inodes = given.inodes.unwrap_or(out.max_inodes);

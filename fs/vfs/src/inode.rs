@@ -249,11 +249,6 @@ pub trait InodeOps: Any + Send + Sync {
         Err(ENXIO)
     }
 
-    /// The process a directory stands for: its id, as the kernel knows it. Linux: fs/proc/base.c, `tgid_pidfd_to_pid`.
-    fn process(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        None
-    }
-
     /// Reads an extended attribute; the name has its prefix. `ENODATA` where it is missing.
     fn getxattr(&self, inode: &Inode, name: &[u8]) -> Result<Vec<u8>, Errno> {
         let _ = (inode, name);

@@ -7,6 +7,7 @@ pub mod confine;
 mod fds;
 mod files;
 pub mod filter;
+mod identity;
 mod init;
 pub mod kernel;
 mod memory;
@@ -209,7 +210,7 @@ fn settle_ids(id_maps: &IdMaps, control: &ControlChannel) -> Result<()> {
     match *id_maps {
         IdMaps::NoNamespace => Ok(()),
         IdMaps::Single { uid, gid } => IdMaps::write_single(uid, gid),
-        IdMaps::Identity => match control.recv()? {
+        IdMaps::Identity | IdMaps::Ranges { .. } => match control.recv()? {
             Some(Request::IdsMapped) => Ok(()),
             _ => bail!("the command is gone"),
         },

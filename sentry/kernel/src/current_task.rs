@@ -1,10 +1,10 @@
 //! The task whose thread is running: the part nobody else may look at. Linux: `current`.
 
 use crate::syscall::SyscallExit;
-use crate::{Kernel, RunState, Task};
+use crate::{Kernel, OffsetClock, RunState, Task};
 use fs_vfs::{FdTable, FsStruct, MountNamespace, Resource, Sleep, TaskContext, Vfs};
 use platform::{Context, PtRegs};
-use sentry_auth::{Cred, cred_cap_issubset};
+use sentry_auth::{CapSet, Cred, UserNamespace, cred_cap_issubset};
 use sentry_mm::{FaultHistory, MemoryManager, MmLimits};
 use sentry_sync::{WaitQueue, Wake};
 use sentry_uapi::Errno;
@@ -93,11 +93,7 @@ impl CurrentTask {
     /// Limits for changes of the address space.
     pub fn mm_limits(&self) -> MmLimits {
         let g = &self.task.group;
-        let memlock = if self.cred_ref().capable(sentry_auth::CapSet::IPC_LOCK) {
-            u64::MAX
-        } else {
-            g.rlimit(RLIMIT_MEMLOCK).cur
-        };
+        let memlock = if self.capable(CapSet::IPC_LOCK) { u64::MAX } else { g.rlimit(RLIMIT_MEMLOCK).cur };
         MmLimits {
             address_space: g.rlimit(RLIMIT_AS).cur,
             data: g.rlimit(RLIMIT_DATA).cur,
@@ -106,8 +102,9 @@ impl CurrentTask {
         }
     }
 
-    fn cred_ref(&self) -> Arc<Cred> {
-        self.task.cred()
+    /// Whether it has a capability over the whole kernel, as only those of the first user namespace can. Linux: `capable`.
+    pub fn capable(&self, cap: CapSet) -> bool {
+        self.kernel().vfs.capable(&self.task.cred(), cap)
     }
 
     /// Replaces the credentials. Linux: kernel/cred.c, `commit_creds`.
@@ -123,7 +120,10 @@ impl CurrentTask {
             || old.fsgid != new.fsgid
             || gained
         {
-            self.task.dumpable.store(0, Ordering::Relaxed);
+            if let Some(mm) = &self.mm {
+                let suid_dumpable = self.kernel().suid_dumpable.load(Ordering::Relaxed);
+                mm.update_info(|info| info.dumpable = suid_dumpable);
+            }
             self.task.pdeath_signal.store(0, Ordering::Relaxed);
         }
         self.task.set_cred(Arc::new(new));
@@ -209,6 +209,14 @@ impl TaskContext for CurrentTask {
 
     fn ids(&self) -> (u32, u32) {
         (self.task.group.id(), self.task.tid())
+    }
+
+    fn net_user_ns(&self) -> Arc<UserNamespace> {
+        self.task.ns().net.user_ns.clone()
+    }
+
+    fn timens_offset(&self, boottime: bool) -> i64 {
+        self.task.ns().time.offset(if boottime { OffsetClock::Boottime } else { OffsetClock::Monotonic })
     }
 
     fn send_sig(&self, signo: i32) {

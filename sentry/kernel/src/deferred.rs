@@ -16,7 +16,7 @@ pub(crate) trait Deferred: Send + Sync {
 /// What is to be done.
 #[derive(Default)]
 pub(crate) struct DeferredQueue {
-    pending: Mutex<Vec<Weak<dyn Deferred>>, { level::LEAF }>,
+    pending: Mutex<Vec<Arc<dyn Deferred>>, { level::LEAF }>,
     parker: Parker,
     started: AtomicBool,
 }
@@ -35,8 +35,8 @@ impl DeferredQueue {
         }
     }
 
-    /// Leaves something to the thread. It is dropped if nobody else holds it any more.
-    pub(crate) fn push(&self, work: Weak<dyn Deferred>) {
+    /// Leaves something to the thread.
+    pub(crate) fn push(&self, work: Arc<dyn Deferred>) {
         self.pending.lock().push(work);
         self.parker.unpark();
     }
@@ -46,7 +46,7 @@ impl DeferredQueue {
         const LOOK_AGAIN: Duration = Duration::from_secs(3600);
         while let Some(q) = queue.upgrade() {
             let pending = std::mem::take(&mut *q.pending.lock());
-            for work in pending.iter().filter_map(Weak::upgrade) {
+            for work in pending {
                 work.run();
             }
             q.parker.park(Some(Instant::now() + LOOK_AGAIN));

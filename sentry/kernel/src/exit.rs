@@ -104,6 +104,7 @@ impl CurrentTask {
 impl Kernel {
     /// Takes a thread out of the tree; the last one of a process leaves a zombie, or nothing.
     fn exit_notify(self: &Arc<Self>, task: &Arc<Task>, status: i32) {
+        self.zap_pid_ns_processes(task);
         let group = task.group.clone();
         let mut to_kill = Vec::new();
         let mut hang_up = Vec::new();
@@ -206,13 +207,8 @@ impl Kernel {
         let (pgrp, session, parent) = (p.pgrp, p.session, p.parent);
         let ns = group.pid.namespace().cloned();
         let is_reaper = ns.as_ref().is_some_and(|n| n.child_reaper.load(Ordering::Relaxed) == id);
-        let mut status = status;
         if is_reaper && let Some(ns) = &ns {
             ns.disable_allocation();
-            let reboot = ns.reboot.load(Ordering::Relaxed);
-            if reboot != 0 {
-                status = reboot;
-            }
             for pid in ns.ids() {
                 if let Some(p) = tree.processes.get(&pid.global())
                     && pid.global() != id
@@ -270,6 +266,8 @@ impl Kernel {
         {
             hang_up.extend(disassociate_ctty(s));
         }
+        let rebooted = ns.as_ref().filter(|_| is_reaper).map_or(0, |n| n.reboot.load(Ordering::Relaxed));
+        let status = if rebooted == 0 { status } else { rebooted };
         if let Some(p) = tree.processes.get_mut(&id) {
             p.zombie = Some(Zombie { status });
         }
@@ -282,11 +280,8 @@ impl Kernel {
     fn find_new_reaper(&self, tree: &crate::Tree, group: &Arc<ThreadGroup>, parent: u32) -> u32 {
         let init = group.pid.namespace().map_or(0, |n| n.child_reaper.load(Ordering::Relaxed));
         if init == group.id() {
-            return group
-                .pid
-                .namespace()
-                .and_then(|n| n.parent())
-                .map_or(0, |n| n.child_reaper.load(Ordering::Relaxed));
+            // What is left of the namespace is nobody's.
+            return 0;
         }
         if group.has_child_subreaper.load(Ordering::Relaxed) {
             let mut at = parent;

@@ -5,10 +5,11 @@ use crate::{NsProxy, PidNamespace, SyscallTable, Task, Tree};
 use fs_vfs::Vfs;
 use platform::Platform;
 use sentry_auth::UserNamespace;
+use sentry_auth::keys::KeyTable;
 use sentry_mm::{Mappable, MemoryFile};
 use sentry_sync::{Mutex, Parker, level};
 use sentry_time::{Clocks, TimerQueue};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What a kernel is made of.
@@ -83,6 +84,10 @@ pub struct Kernel {
     pub vdso: Option<VdsoPages>,
     /// Counters.
     pub counters: Counters,
+    /// Keys and keyrings.
+    pub keys: KeyTable,
+    /// What programs that have changed who they are have for PR_GET_DUMPABLE: `fs.suid_dumpable`.
+    pub suid_dumpable: AtomicU8,
     /// All processes.
     pub tree: Mutex<Tree, { level::TASKLIST }>,
     pub(crate) futexes: FutexTable,
@@ -121,6 +126,8 @@ impl Kernel {
             cpus: parts.cpus.max(1),
             vdso: parts.vdso,
             counters: Counters::default(),
+            keys: KeyTable::default(),
+            suid_dumpable: AtomicU8::new(0),
             tree: Mutex::new(Tree::default()),
             futexes: FutexTable::new(),
             shmem: OnceLock::new(),

@@ -30,9 +30,13 @@ pub struct NsProxy {
 }
 
 impl NsProxy {
-    /// The first namespaces of a kernel, with these mounts and names.
-    pub fn new_initial(kernel: &Kernel, mnt: Arc<MountNamespace>, names: UtsNames) -> NsProxy {
-        let user_ns = &kernel.user_ns;
+    /// The first namespaces of a kernel, with these mounts and names; all but those of mounts and pids belong to `user_ns`.
+    pub fn new_initial(
+        kernel: &Kernel,
+        user_ns: &Arc<UserNamespace>,
+        mnt: Arc<MountNamespace>,
+        names: UtsNames,
+    ) -> NsProxy {
         let time = TimeNamespace::new_initial(user_ns.clone());
         NsProxy {
             mnt,
@@ -43,6 +47,14 @@ impl NsProxy {
             cgroup: CgroupNamespace::new_initial(user_ns.clone()),
             time: time.clone(),
             time_for_children: time,
+        }
+    }
+
+    /// Enters the time namespace for children. Linux: `timens_on_fork`.
+    pub(crate) fn timens_on_fork(&mut self) {
+        if !Arc::ptr_eq(&self.time, &self.time_for_children) {
+            self.time = self.time_for_children.clone();
+            self.time.freeze();
         }
     }
 }

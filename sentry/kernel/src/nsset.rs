@@ -2,6 +2,7 @@
 //! `install` operations of the kinds of namespaces.
 
 use crate::pidfd::pidfd_group;
+use crate::vvar::vdso_join_timens;
 use crate::{
     CgroupNamespace, CurrentTask, IpcNamespace, NsProxy, PidNamespace, Task, ThreadGroup, TimeNamespace,
     UtsNamespace, ptrace_may_access,
@@ -191,6 +192,10 @@ impl CurrentTask {
         }
         if set.flags.contains(CloneFlags::NEWTIME) {
             set.ns.time.freeze();
+            if let Ok(mm) = self.user() {
+                // What fails leaves the vDSO with the clocks of before, as it does for whoever has mapped it elsewhere.
+                let _ = vdso_join_timens(mm, &set.ns.time, &self.mm_limits());
+            }
         }
         self.set_ns(Arc::new(set.ns));
     }

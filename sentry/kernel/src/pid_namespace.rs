@@ -3,7 +3,7 @@
 use crate::nsproxy::count;
 use crate::{CurrentTask, Pid};
 use fs_vfs::{Namespace, NsKind, TaskContext};
-use sentry_auth::{Kuid, Ucount, UcountType, UserNamespace};
+use sentry_auth::{CapSet, Cred, Kuid, Ucount, UcountType, UserNamespace, ns_capable};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM};
@@ -32,7 +32,7 @@ pub struct PidNamespace {
     state: Mutex<State, { level::LEAF }>,
     /// Global id of the process that reaps orphans; 0 before there is one.
     pub(crate) child_reaper: AtomicU32,
-    /// What its first process seems to have been killed by, once reboot(2) has ended it. Linux: `reboot`.
+    /// The signal its first process seems to end by once reboot(2) was called in it; 0 before. Linux: `reboot`.
     pub(crate) reboot: AtomicI32,
 }
 
@@ -136,18 +136,27 @@ impl PidNamespace {
         self.state.lock().last
     }
 
+    /// Whether its first process is going or gone.
+    pub(crate) fn is_dying(&self) -> bool {
+        self.state.lock().dying
+    }
+
     /// Shuts the namespace to new processes. Linux: `disable_pid_allocation`.
     pub(crate) fn disable_allocation(&self) {
         self.state.lock().dying = true;
     }
 
-    /// A new id with a number in this namespace and each above it. `wanted` are numbers asked for with clone3's
+    /// A new id with a number in this namespace and each above it. `wanted` are numbers that `cred` asks for with clone3's
     /// `set_tid`, this namespace's first. Linux: `alloc_pid`.
     ///
     /// # Errors
-    /// `ENOMEM` when the namespace's first process is gone; `EAGAIN` when there is no number left; `EEXIST` and
-    /// `EINVAL` for numbers asked for.
-    pub fn alloc_pid(self: &Arc<Self>, wanted: &[u32]) -> Result<Arc<Pid>, Errno> {
+    /// `ENOMEM` when the namespace's first process is gone; `EAGAIN` when there is no number left; of numbers asked for
+    /// `EINVAL` for more than there are namespaces, or none that can be, `EPERM` without authority over the namespace,
+    /// `EEXIST`.
+    pub fn alloc_pid(self: &Arc<Self>, wanted: &[u32], cred: &Cred) -> Result<Arc<Pid>, Errno> {
+        if wanted.len() > self.level + 1 {
+            return Err(EINVAL);
+        }
         let mut chain: SmallVec<[Arc<PidNamespace>; 1]> = SmallVec::new();
         let mut ns = Some(self);
         while let Some(n) = ns {
@@ -156,7 +165,7 @@ impl PidNamespace {
         }
         let mut numbers: SmallVec<[(Arc<PidNamespace>, u32); 1]> = SmallVec::new();
         for (i, ns) in chain.into_iter().enumerate() {
-            let nr = match ns.take_number(wanted.get(i).copied()) {
+            let nr = match ns.take_number(wanted.get(i).copied(), cred) {
                 Ok(nr) => nr,
                 Err(e) => {
                     for (ns, nr) in &numbers {
@@ -175,7 +184,13 @@ impl PidNamespace {
         Ok(pid)
     }
 
-    fn take_number(&self, wanted: Option<u32>) -> Result<u32, Errno> {
+    /// Linux: include/linux/capability.h, `checkpoint_restore_ns_capable`.
+    fn may_choose(&self, cred: &Cred) -> bool {
+        ns_capable(cred, &self.user_ns, CapSet::CHECKPOINT_RESTORE)
+            || ns_capable(cred, &self.user_ns, CapSet::SYS_ADMIN)
+    }
+
+    fn take_number(&self, wanted: Option<u32>, cred: &Cred) -> Result<u32, Errno> {
         let mut state = self.state.lock();
         if state.dying {
             return Err(ENOMEM);
@@ -183,6 +198,9 @@ impl PidNamespace {
         if let Some(nr) = wanted {
             if nr == 0 || nr >= PID_MAX || (nr != 1 && self.child_reaper.load(Ordering::Relaxed) == 0) {
                 return Err(EINVAL);
+            }
+            if !self.may_choose(cred) {
+                return Err(EPERM);
             }
             if state.ids.contains_key(&nr) {
                 return Err(EEXIST);

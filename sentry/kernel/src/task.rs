@@ -102,8 +102,6 @@ pub struct Task {
     pub no_new_privs: AtomicBool,
     /// PR_SET_PDEATHSIG.
     pub pdeath_signal: AtomicI32,
-    /// PR_SET_DUMPABLE; of the address space in Linux, of the task here.
-    pub dumpable: AtomicU8,
     /// personality(2).
     pub personality: AtomicU64,
     /// PR_SET_TIMERSLACK, in nanoseconds.
@@ -157,7 +155,6 @@ impl Task {
             clear_child_tid: AtomicU64::new(0),
             no_new_privs: AtomicBool::new(false),
             pdeath_signal: AtomicI32::new(0),
-            dumpable: AtomicU8::new(1),
             personality: AtomicU64::new(0),
             timer_slack: AtomicU64::new(50_000),
             syscall: AtomicU64::new(0),

@@ -80,6 +80,12 @@ impl TimeNamespace {
         }
     }
 
+    /// The time on the kernel's own clock when the namespace's shows `time`; not before its beginning. Linux:
+    /// `timens_ktime_to_host`.
+    pub fn to_host(&self, clock: OffsetClock, time: i64) -> i64 {
+        time.saturating_sub(self.offset(clock)).max(0)
+    }
+
     /// Whether its clocks are the kernel's own.
     pub fn is_plain(&self) -> bool {
         let TimeOffsets { monotonic, boottime } = self.offsets();

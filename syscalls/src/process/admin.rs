@@ -1,27 +1,12 @@
-//! Calls of administrators, most of which find nothing to administrate here. Linux: kernel/reboot.c, kernel/acct.c,
+//! Calls of administrators, most of which find nothing to administrate here. Linux: kernel/acct.c,
 //! kernel/printk/printk.c, fs/quota/quota.c, kernel/kcmp.c.
 
 use crate::arg::{Addr, Bits, Fd, PathAddr};
 use crate::file::{access_ok, get_file, getname};
 use fs_vfs::{At, FileType, LookupFlags, TaskContext, user_path_at};
-use sentry_auth::{CapSet, ns_capable};
-use sentry_kernel::{CurrentTask, SyscallExit, SyscallResult};
+use sentry_auth::CapSet;
+use sentry_kernel::{CurrentTask, SyscallResult};
 use sentry_uapi::errno::{EFAULT, EINVAL, ENODEV, ENOSYS, ENOTBLK, EPERM, ERESTARTSYS};
-
-/// reboot(2).
-pub(crate) fn reboot(task: &mut CurrentTask, magic: u32, magic2: u32, cmd: u32, _arg: Addr) -> SyscallResult {
-    const MAGIC: u32 = 0xfee1_dead;
-    /// The birthdays of a family.
-    const MAGIC2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
-    if !ns_capable(&TaskContext::cred(task), &task.pid_ns().user_ns, CapSet::SYS_BOOT) {
-        return Err(EPERM.into());
-    }
-    if magic != MAGIC || !MAGIC2.contains(&magic2) {
-        return Err(EINVAL.into());
-    }
-    task.reboot_pid_ns(cmd)?;
-    Err(SyscallExit::NoReturn)
-}
 
 /// acct(2): as a kernel that is built without, but for whom it would refuse anyway.
 pub(crate) fn acct(task: &mut CurrentTask, _name: PathAddr) -> SyscallResult {

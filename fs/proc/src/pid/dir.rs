@@ -8,12 +8,12 @@ use crate::pid::{
 };
 use crate::procfs::{Caller, HidePid};
 use fs_kernfs::{DirNode, Emit, Node, NodeAttr, NodeOps, emit_names};
-use fs_vfs::{Access, Attr, FIRST_ENTRY, FileType, TaskContext, generic_permission};
+use fs_vfs::{Access, Attr, FIRST_ENTRY, FileType, Inode, TaskContext, generic_permission};
 use sentry_auth::Cred;
+use sentry_kernel::ProcPid;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{ENOENT, EPERM};
 use std::any::Any;
-use std::sync::Arc;
 
 const fn entry(name: &'static str, perm: u32, what: What) -> PidEntry {
     PidEntry::new(name, perm, what)
@@ -111,10 +111,6 @@ impl NodeOps for PidDir {
         self.at.exists()
     }
 
-    fn process(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        if self.at.whole { Some(self.at.subject().ok()?.pid) } else { None }
-    }
-
     /// Linux: `proc_pid_permission`.
     fn permission(&self, attr: &Attr, file_type: FileType, cred: &Cred, access: Access) -> Result<(), Errno> {
         let fs = &self.at.fs;
@@ -132,6 +128,12 @@ impl NodeOps for PidDir {
 }
 
 impl DirNode for PidDir {
+    fn attach(&self, inode: &Inode) {
+        if self.at.whole {
+            inode.attached_or(|| ProcPid(self.at.pid()));
+        }
+    }
+
     fn lookup(&self, _ctx: &dyn TaskContext, name: &[u8]) -> Result<Node, Errno> {
         let found = entries(self.at.whole).find(|e| e.name.as_bytes() == name).ok_or(ENOENT)?;
         if self.at.exists() { Ok(found.node(&self.at)) } else { Err(ENOENT) }

@@ -30,8 +30,10 @@ pub(super) struct AioPoll {
 impl Wake for AioPoll {
     /// Under the file's locks: the look at its state is left to a thread that holds none.
     fn wake(&self, _events: u32) -> bool {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            self.queue.push(self.this.clone());
+        if !self.queued.swap(true, Ordering::AcqRel)
+            && let Some(this) = self.this.upgrade()
+        {
+            self.queue.push(this);
         }
         false
     }

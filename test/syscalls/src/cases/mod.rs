@@ -12,3 +12,4 @@ mod signal;
 mod socket;
 mod time;
 mod tty;
+mod userns;

@@ -5,6 +5,7 @@ mod aio;
 mod copy;
 mod descriptor;
 mod directory;
+mod dnotify;
 mod inotify;
 mod legacy;
 mod link;
