@@ -127,7 +127,7 @@ fn start(task: &CurrentTask, ctx: &Arc<Kioctx>, iocb: &Iocb, addr: u64) -> Resul
             if !file.ops().pollable() {
                 return Err(EINVAL);
             }
-            ctx.poll(file, eventfd, events.into(), iocb.aio_data, addr)?;
+            ctx.poll(&file, eventfd, events.into(), iocb.aio_data, addr)?;
             return Ok(None);
         }
         _ => return Err(EINVAL),
@@ -150,11 +150,8 @@ fn transfer(task: &CurrentTask, file: &File, iocb: &Iocb, write: bool) -> Result
     } else {
         UserIov::single(iocb.aio_buf, usize::try_from(iocb.aio_nbytes).map_err(|_| EINVAL)?)?
     };
-    let pos = if file.ops().seekable() {
-        Some(u64::try_from(iocb.aio_offset).map_err(|_| EINVAL)?)
-    } else {
-        None
-    };
+    let pos =
+        if file.ops().seekable() { Some(u64::try_from(iocb.aio_offset).map_err(|_| EINVAL)?) } else { None };
     verify_area(pos, iov.len())?;
     let result = if write {
         do_iter_write(task, file, iov, pos, flags)

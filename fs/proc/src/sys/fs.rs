@@ -40,10 +40,13 @@ fn store_pipe_max_size(ctx: &dyn TaskContext, bytes: &[u8]) -> Result<(), Errno>
 pub(super) fn tree() -> Node {
     dir([
         ("aio-max-nr", aio_max_nr()),
-        ("aio-nr", computed(|ctx, out| {
-            put(out, format_args!("{}\n", current(ctx).ok_or(ESRCH)?.kernel().aio.nr()));
-            Ok(())
-        })),
+        (
+            "aio-nr",
+            computed(|ctx, out| {
+                put(out, format_args!("{}\n", current(ctx).ok_or(ESRCH)?.kernel().aio.nr()));
+                Ok(())
+            }),
+        ),
         ("dentry-state", fixed("0\t0\t45\t0\t0\t0")),
         ("dir-notify-enable", flag(0o644, true)),
         ("epoll", dir([("max_user_watches", max_user_watches())])),

@@ -73,7 +73,7 @@ impl Kioctx {
     /// `EINVAL` when the kernel is going down.
     pub fn poll(
         self: &Arc<Self>,
-        file: Arc<File>,
+        file: &Arc<File>,
         eventfd: Option<Arc<File>>,
         events: u32,
         data: u64,
@@ -96,7 +96,7 @@ impl Kioctx {
         });
         self.add_poll(poll.clone());
         let mut table = PollTable::new(events, poll.clone());
-        let found = file.ops().poll(&file, &mut table) & events;
+        let found = file.ops().poll(file, &mut table) & events;
         if found != 0 {
             drop(table);
             poll.finish(found);

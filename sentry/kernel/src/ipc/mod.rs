@@ -20,5 +20,5 @@ pub use msg::{MsgIds, MsgLimits};
 pub use sem::{SemIds, SemLimits};
 pub(crate) use sem_undo::SemUndoList;
 pub use shm::{ShmIds, ShmLimits};
-pub(crate) use wait::Waiter;
 pub use util::{IPCMNI, IpcPerm, PermUpdate};
+pub(crate) use wait::Waiter;

@@ -317,8 +317,7 @@ impl CurrentTask {
         let now = self.real_seconds();
         let undos = sops.iter().any(|s| s.sem_flg & SEM_UNDO != 0);
         let undo = undos.then(|| self.sem_undo_list());
-        let mut q =
-            SemQueue { sops, undo, pid: self.ipc_pid(), blocking: None, waiter: Waiter::new(self) };
+        let mut q = SemQueue { sops, undo, pid: self.ipc_pid(), blocking: None, waiter: Waiter::new(self) };
         let waiter = q.waiter.clone();
         {
             let mut state = ns.sem.lock();

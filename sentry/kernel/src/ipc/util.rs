@@ -223,7 +223,8 @@ impl<T: IpcObject> IpcIds<T> {
         let idx = (from..max).find(free).or_else(|| (0..from).find(free)).ok_or(ENOSPC)?;
         self.cursor = idx + 1;
         if self.last_idx.is_some_and(|last| idx <= last) {
-            self.seq = if self.seq + 1 >= SEQ_MAX { 0 } else { self.seq + 1 };
+            let next = self.seq.saturating_add(1);
+            self.seq = if next == SEQ_MAX { 0 } else { next };
         }
         self.last_idx = Some(idx);
         Ok((idx, self.seq))

@@ -18,10 +18,8 @@ use std::time::Instant;
 /// Longest name of a queue.
 const NAME_MAX: usize = 255;
 /// Flags that mean something for a queue.
-const FLAGS: OpenFlags = OpenFlags::from_bits_retain(3)
-    .union(OpenFlags::CREAT)
-    .union(OpenFlags::EXCL)
-    .union(OpenFlags::NONBLOCK);
+const FLAGS: OpenFlags =
+    OpenFlags::from_bits_retain(3).union(OpenFlags::CREAT).union(OpenFlags::EXCL).union(OpenFlags::NONBLOCK);
 
 /// Linux: `getname`, `lookup_one_common`.
 fn check_name(name: &[u8]) -> Result<(), Errno> {

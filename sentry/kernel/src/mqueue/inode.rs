@@ -288,10 +288,8 @@ impl FileOps for QueueFile {
         let status = self.queue.status();
         let (kind, signo, pid) =
             status.notify.map_or((0, 0, 0), |(k, s, pid)| (k, s, pid.nr_in(&task.pid_ns())));
-        let text = format!(
-            "QSIZE:{:<10} NOTIFY:{kind:<5} SIGNO:{signo:<5} NOTIFY_PID:{pid:<6}\n",
-            status.qsize
-        );
+        let text =
+            format!("QSIZE:{:<10} NOTIFY:{kind:<5} SIGNO:{signo:<5} NOTIFY_PID:{pid:<6}\n", status.qsize);
         let from = usize::try_from(pos).unwrap_or(usize::MAX);
         dst.write(text.as_bytes().get(from..).unwrap_or_default())
     }

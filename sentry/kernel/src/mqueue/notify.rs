@@ -57,8 +57,7 @@ impl Registered {
                 let ns = self.group.pid.namespace().cloned();
                 let pid = ns.map_or(0, |ns| sender.group.pid.nr_in(&ns));
                 let uid = self.user_ns.from_kuid_munged(TaskContext::cred(sender).uid);
-                let mut info =
-                    SigInfo::from_process(signo, SI_MESGQ, i32::try_from(pid).unwrap_or(0), uid);
+                let mut info = SigInfo::from_process(signo, SI_MESGQ, i32::try_from(pid).unwrap_or(0), uid);
                 info.put(8, value.to_ne_bytes());
                 // A process that has too many signals pending learns nothing, as in Linux.
                 let _ = self.group.send_signal(info, SigSource::Inside);

@@ -58,20 +58,6 @@ fn quotactl_says_what_is_wrong(t: &mut Guest) {
 }
 
 #[case(as_root, as_user)]
-fn a_directory_of_proc_is_as_good_as_a_pidfd_for_signals(t: &mut Guest) {
-    let child = t.sleeper();
-    let fd = t.open(&format!("/proc/{}", child.pid), O_RDONLY | O_DIRECTORY);
-    sys!(pidfd_send_signal(fd, 0, 0, 0)).ok();
-    let task = t.open(&format!("/proc/{0}/task/{0}", child.pid), O_RDONLY | O_DIRECTORY);
-    sys!(pidfd_send_signal(task, 0, 0, 0)).fails(EBADF);
-    let other = t.open("/proc", O_RDONLY | O_DIRECTORY);
-    sys!(pidfd_send_signal(other, 0, 0, 0)).fails(EBADF);
-    sys!(pidfd_send_signal(fd, SIGKILL, 0, 0)).ok();
-    child.wait().killed(SIGKILL);
-    sys!(pidfd_send_signal(fd, 0, 0, 0)).fails(ESRCH);
-}
-
-#[case(as_root, as_user)]
 fn seeking_on_memory_devices_leads_to_their_start(t: &mut Guest) {
     for name in ["/dev/null", "/dev/zero", "/dev/full"] {
         let fd = t.open(name, O_RDONLY);
