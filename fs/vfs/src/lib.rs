@@ -73,7 +73,7 @@ pub use device::{DeviceKind, DeviceTable, OpenSpecial};
 pub use dnotify::{dnotify_flush, fcntl_dirnotify};
 pub use do_mount::{MountArgs, do_mount, may_mount, mount_root, ms};
 pub use eventfd::{do_eventfd, eventfd_fget, eventfd_signal};
-pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
+pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait, epoll_target};
 pub use extents::{ExtentAt, Extents};
 pub use fallocate::do_fallocate;
 pub use fd_table::{FdTable, NR_OPEN};

@@ -1,9 +1,9 @@
 //! Linux: kernel/kcmp.c.
 
 use crate::{CurrentTask, Kernel, Task, ptrace_may_access};
-use fs_vfs::File;
+use fs_vfs::{File, epoll_target};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EBADF, EINVAL, EOPNOTSUPP, EPERM, ESRCH};
+use sentry_uapi::errno::{EBADF, EINVAL, EPERM, ESRCH};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -26,6 +26,12 @@ fn file(task: &Task, fd: u64) -> Result<Arc<File>, Errno> {
     task.files().map_err(|_| EBADF)?.get_raw(fd).ok_or(EBADF)
 }
 
+/// The file an epoll instance watches; `struct kcmp_epoll_slot` says which. Linux: `kcmp_epoll_target`.
+fn epoll_slot(task: &Task, [efd, tfd, toff]: [u32; 3]) -> Result<Arc<File>, Errno> {
+    let epoll = file(task, efd.into())?;
+    epoll_target(&epoll, tfd.cast_signed(), usize::try_from(toff).unwrap_or(usize::MAX))
+}
+
 impl Kernel {
     /// An order of objects that says nothing of where they are. Linux: `kptr_obfuscate`.
     fn kptr_obfuscate(&self, place: usize) -> u64 {
@@ -38,7 +44,8 @@ impl CurrentTask {
     /// kcmp(2): 0 for the same object, 1 and 2 for one before or behind the other.
     ///
     /// # Errors
-    /// `ESRCH`, `EPERM`, `EBADF`; `EINVAL` for a kind; `EOPNOTSUPP` for targets of epoll.
+    /// `ESRCH`, `EPERM`, `EBADF`; `EINVAL` for a kind, and for what is no epoll instance; `ENOENT` for what it does not
+    /// watch.
     pub fn kcmp(&self, pids: [i32; 2], kind: i32, fds: [u64; 2]) -> Result<u64, Errno> {
         let kernel = self.kernel();
         let find = |pid: i32| {
@@ -61,7 +68,11 @@ impl CurrentTask {
             // Nobody has an I/O context: the host schedules.
             KCMP_IO => [0, 0],
             KCMP_SYSVSEM => [&a, &b].map(|t| place(t.sem_undo.lock().as_ref())),
-            KCMP_EPOLL_TFD => return Err(EOPNOTSUPP),
+            KCMP_EPOLL_TFD => {
+                let slot: [u32; 3] = self.user()?.read_obj(fds[1])?;
+                let files = [file(&a, fds[0])?, epoll_slot(&b, slot)?];
+                [place(Some(&files[0])), place(Some(&files[1]))]
+            }
             _ => return Err(EINVAL),
         };
         Ok(match kernel.kptr_obfuscate(x).cmp(&kernel.kptr_obfuscate(y)) {

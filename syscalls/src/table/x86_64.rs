@@ -308,7 +308,7 @@ table! {
     309, getcpu(cpu: Addr, node: Addr), Full;
     310, process_vm_readv(pid: i32, local: Addr, local_count: usize, remote: Addr, remote_count: usize, flags: Addr), Full;
     311, process_vm_writev(pid: i32, local: Addr, local_count: usize, remote: Addr, remote_count: usize, flags: Addr), Full;
-    312, kcmp(pid1: i32, pid2: i32, kind: i32, idx1: u64, idx2: u64), Partial("no KCMP_EPOLL_TFD");
+    312, kcmp(pid1: i32, pid2: i32, kind: i32, idx1: u64, idx2: u64), Full;
     314, sched_setattr(pid: i32, attr: Addr, flags: Bits), Partial("no deadline policy");
     315, sched_getattr(pid: i32, attr: Addr, size: u32, flags: Bits), Full;
     316, renameat2(old_dfd: DirFd, old: PathAddr, new_dfd: DirFd, new: PathAddr, flags: Bits), Full;

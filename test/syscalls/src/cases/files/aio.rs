@@ -144,8 +144,8 @@ fn io_setup_is_checked(_t: &mut Guest) {
 fn getevents_waits_as_long_as_it_is_told(t: &mut Guest) {
     let ctx = Context::new(8);
     let mut events = [Event::default(); 4];
-    sys!(io_getevents(ctx.0, 1, 4, &mut events, &raw const *&msec(0))).is(0);
-    sys!(io_getevents(ctx.0, 1, 4, &mut events, &raw const *&msec(20))).is(0);
+    sys!(io_getevents(ctx.0, 1, 4, &mut events, &[msec(0)])).is(0);
+    sys!(io_getevents(ctx.0, 1, 4, &mut events, &[msec(20)])).is(0);
     sys!(io_getevents(ctx.0, 0, 4, &mut events, 0)).is(0);
     sys!(io_getevents(ctx.0, 5, 4, &mut events, 0)).fails(EINVAL);
     sys!(io_getevents(ctx.0, -1, 4, &mut events, 0)).fails(EINVAL);
@@ -165,7 +165,7 @@ fn a_poll_completes_when_it_happens_and_tells_an_eventfd(t: &mut Guest) {
     let mut poll = Iocb { flags: 1, resfd: eventfd, ..Iocb::new(POLL, pipe.r, POLLIN as u64, 0, 0) };
     ctx.submit(&mut poll).is(1);
     let mut event = Event::default();
-    sys!(io_getevents(ctx.0, 1, 1, &raw mut event, &raw const *&msec(0))).is(0);
+    sys!(io_getevents(ctx.0, 1, 1, &raw mut event, &[msec(0)])).is(0);
     t.send(pipe.w, "x");
     let mut fds = pollfd { fd: eventfd, events: POLLIN, revents: 0 };
     sys!(poll(&raw mut fds, 1, -1)).is(1);

@@ -182,17 +182,17 @@ fn a_signal_tells_of_a_message_in_an_empty_queue_once(t: &mut Guest) {
         .done();
         q.send("x", 0).ok();
         let mut info: siginfo_t = zeroed();
-        sys!(rt_sigtimedwait(&raw const mask, &raw mut info, &raw const *&msec(0), 8)).is(SIGUSR1);
+        sys!(rt_sigtimedwait(&raw const mask, &raw mut info, &[msec(0)], 8)).is(SIGUSR1);
         expect_eq!(info.si_code, -3);
         // SAFETY: such a signal has them.
         let (pid, value) = unsafe { (info.si_pid(), info.si_value().sival_ptr as usize) };
         expect_eq!((pid, value), (std::process::id() as i32, 77));
         q.send("y", 0).ok();
-        sys!(rt_sigtimedwait(&raw const mask, 0, &raw const *&msec(0), 8)).fails(EAGAIN);
+        sys!(rt_sigtimedwait(&raw const mask, 0, &[msec(0)], 8)).fails(EAGAIN);
         // With messages in it nothing is told.
         sys!(mq_notify(q.fd, &event)).ok();
         q.send("z", 0).ok();
-        sys!(rt_sigtimedwait(&raw const mask, 0, &raw const *&msec(0), 8)).fails(EAGAIN);
+        sys!(rt_sigtimedwait(&raw const mask, 0, &[msec(0)], 8)).fails(EAGAIN);
         sys!(mq_notify(q.fd, 0)).ok();
         sys!(mq_notify(q.fd, &[0_u64, 65, 0, 0, 0, 0, 0, 0])).fails(EINVAL);
         sys!(mq_notify(q.fd, &[0_u64, 7 << 32, 0, 0, 0, 0, 0, 0])).fails(EINVAL);

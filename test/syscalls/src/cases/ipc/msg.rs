@@ -81,8 +81,8 @@ fn arguments_are_checked(_t: &mut Guest) {
     sys!(msgsnd(-1, &raw const msg, 4, 0)).fails(EINVAL);
     sys!(msgsnd(q.0, &raw const msg, 8193, 0)).fails(EINVAL);
     sys!(msgsnd(q.0, &raw const msg, usize::MAX, 0)).fails(EINVAL);
-    sys!(msgsnd(q.0, &raw const *&message(0, "x"), 1, 0)).fails(EINVAL);
-    sys!(msgsnd(q.0, &raw const *&message(-1, "x"), 1, 0)).fails(EINVAL);
+    sys!(msgsnd(q.0, &[message(0, "x")], 1, 0)).fails(EINVAL);
+    sys!(msgsnd(q.0, &[message(-1, "x")], 1, 0)).fails(EINVAL);
     sys!(msgrcv(-1, &raw const msg, 1, 0, 0)).fails(EINVAL);
     sys!(msgrcv(q.0, &raw const msg, usize::MAX, 0, IPC_NOWAIT)).fails(EINVAL);
     sys!(msgctl(q.0, 99, 0)).fails(EINVAL);
@@ -130,7 +130,7 @@ fn a_full_queue_makes_the_sender_wait(t: &mut Guest) {
     let msg = message(2, "abcd");
     sys!(msgsnd(q.0, &raw const msg, 4, IPC_NOWAIT)).fails(EAGAIN);
     let child = t.fork(|| {
-        sys!(msgsnd(q.0, &raw const *&message(2, "abcd"), 4, 0)).ok();
+        sys!(msgsnd(q.0, &[message(2, "abcd")], 4, 0)).ok();
     });
     t.until_asleep(child.pid);
     expect_eq!(q.receive(0, 0), got(1, "12345678"));
@@ -180,7 +180,7 @@ fn removal_ends_waits_with_eidrm(t: &mut Guest) {
     ds.msg_qbytes = 0;
     sys!(msgctl(full.0, IPC_SET, &raw const ds)).ok();
     let sender = t.fork(|| {
-        sys!(msgsnd(full.0, &raw const *&message(1, "x"), 1, 0)).fails(EIDRM);
+        sys!(msgsnd(full.0, &[message(1, "x")], 1, 0)).fails(EIDRM);
     });
     t.until_asleep(receiver.pid);
     t.until_asleep(sender.pid);

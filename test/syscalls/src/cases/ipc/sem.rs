@@ -109,14 +109,14 @@ fn semop_says_what_is_wrong(_t: &mut Guest) {
 fn semtimedop_gives_up(_t: &mut Guest) {
     let set = Set::new(1);
     let down = [op(0, -1, 0)];
-    sys!(semtimedop(set.0, &down, 1, &raw const *&msec(20))).fails(EAGAIN);
+    sys!(semtimedop(set.0, &down, 1, &[msec(20)])).fails(EAGAIN);
     let bad = timespec { tv_sec: 0, tv_nsec: 1_000_000_000 };
     sys!(semtimedop(set.0, &down, 1, &raw const bad)).fails(EINVAL);
     sys!(semtimedop(set.0, &down, 1, 8)).fails(EFAULT);
     expect_eq!((set.get(0, GETNCNT), set.get(0, GETVAL)), (0, 0));
     set.set(0, 1);
-    sys!(semtimedop(set.0, &[op(0, 0, 0)], 1, &raw const *&msec(20))).fails(EAGAIN);
-    sys!(semtimedop(set.0, &down, 1, &raw const *&msec(20))).ok();
+    sys!(semtimedop(set.0, &[op(0, 0, 0)], 1, &[msec(20)])).fails(EAGAIN);
+    sys!(semtimedop(set.0, &down, 1, &[msec(20)])).ok();
 }
 
 #[case(as_root, as_user)]

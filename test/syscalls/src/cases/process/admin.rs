@@ -25,6 +25,24 @@ fn kcmp_tells_what_two_processes_share(t: &mut Guest) {
     child.wait().killed(SIGKILL);
 }
 
+#[case(as_root, as_user)]
+fn kcmp_finds_what_an_epoll_instance_watches(t: &mut Guest) {
+    let me = std::process::id() as i32;
+    let pipe = t.pipe();
+    let epoll = sys!(epoll_create1(0)).fd();
+    let event = epoll_event { events: EPOLLIN as u32, u64: 0 };
+    sys!(epoll_ctl(epoll, EPOLL_CTL_ADD, pipe.r, &raw const event)).ok();
+    let slot = |efd: i32, tfd: i32, toff: u32| [efd as u32, tfd as u32, toff];
+    sys!(kcmp(me, me, 7, pipe.r, &slot(epoll, pipe.r, 0))).or_skip(ENOSYS, "no kcmp").is(0);
+    check!(matches!(sys!(kcmp(me, me, 7, pipe.w, &slot(epoll, pipe.r, 0))).ok(), 1 | 2));
+    sys!(kcmp(me, me, 7, pipe.r, &slot(epoll, pipe.r, 1))).fails(ENOENT);
+    sys!(kcmp(me, me, 7, pipe.r, &slot(epoll, pipe.w, 0))).fails(ENOENT);
+    sys!(kcmp(me, me, 7, pipe.r, &slot(pipe.r, pipe.r, 0))).fails(EINVAL);
+    sys!(kcmp(me, me, 7, pipe.r, &slot(-1, pipe.r, 0))).fails(EBADF);
+    sys!(kcmp(me, me, 7, -1, &slot(epoll, pipe.r, 0))).fails(EBADF);
+    sys!(kcmp(me, me, 7, pipe.r, 8)).fails(EFAULT);
+}
+
 #[case(as_user)]
 fn administrators_calls_are_not_for_everybody(_t: &mut Guest) {
     sys!(reboot(0xfee1_dead_u32, 672_274_793, 0x89ab_cdef_u32, 0)).fails(EPERM);
