@@ -66,10 +66,6 @@ impl FileOps for SeqFile {
         Ok(Written { count, end: pos.saturating_add(u64::try_from(count).unwrap_or(0)) })
     }
 
-    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
-        self.node.before_write(file, pos, len)
-    }
-
     fn pwritable(&self) -> bool {
         self.node.pwritable()
     }

@@ -83,12 +83,6 @@ pub trait FileOps: Any + Send + Sync {
         Err(EINVAL)
     }
 
-    /// Whether a write of so many bytes can be refused without a look at them: the place for errors that come before `EFAULT`.
-    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
-        let _ = (file, pos, len);
-        Ok(())
-    }
-
     /// Whether pwrite(2) works on it. Linux: `FMODE_PWRITE`.
     fn pwritable(&self) -> bool {
         self.seekable()

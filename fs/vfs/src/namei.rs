@@ -4,6 +4,7 @@
 //! filesystem nothing but attributes. The filesystem's `lookup` runs with no lock held: an answer that a change has
 //! overtaken is asked for again.
 
+use crate::protected;
 use crate::{Access, Dentry, File, FileType, LinkTarget, Mount, MountFlags, Path, TaskContext};
 use bitflags::bitflags;
 use sentry_auth::Cred;
@@ -309,7 +310,7 @@ impl<'a, 'n> Nameidata<'a, 'n> {
         let file_type = dentry.inode_ref().ok_or(ENOENT)?.file_type();
         if file_type == FileType::Symlink && (walk == Walk::More || self.flags.contains(LookupFlags::FOLLOW))
         {
-            return self.pick_link(&dentry);
+            return self.pick_link(&dentry, walk);
         }
         self.path.dentry = dentry;
         Ok(None)
@@ -328,17 +329,20 @@ impl<'a, 'n> Nameidata<'a, 'n> {
     }
 
     /// Follows a symbolic link: jumps, or gives the text to walk. Linux: `pick_link`.
-    fn pick_link(&mut self, link: &Arc<Dentry>) -> Result<Option<Cursor<'n>>, Errno> {
+    fn pick_link(&mut self, link: &Arc<Dentry>, walk: Walk) -> Result<Option<Cursor<'n>>, Errno> {
         if self.links >= MAXSYMLINKS {
             return Err(ELOOP);
         }
         self.links += 1;
+        let inode = link.inode_ref().ok_or(ENOENT)?;
+        if walk == Walk::Trailing {
+            protected::may_follow_link(self.ctx, &self.cred, &self.path.dentry, inode)?;
+        }
         if self.flags.contains(LookupFlags::NO_SYMLINKS)
             || self.path.mnt.flags().contains(MountFlags::NOSYMFOLLOW)
         {
             return Err(ELOOP);
         }
-        let inode = link.inode_ref().ok_or(ENOENT)?;
         crate::atime::touch_atime(&self.path.mnt, inode);
         match inode.ops().readlink(inode, self.ctx)? {
             LinkTarget::Jump(path) => self.jump_link(path).map(|()| None),

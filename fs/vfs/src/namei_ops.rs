@@ -6,6 +6,7 @@ use crate::namei::{
     At, Last, LastType, LookupFlags, Nameidata, filename_parentat, lookup_dentry, user_path_at,
 };
 use crate::notify::{NotifyMask, fsnotify_inode, fsnotify_name};
+use crate::protected;
 use crate::{Access, Attr, Dentry, FileType, Inode, NewNode, NodeKind, Path, TaskContext};
 use sentry_auth::{CapSet, Cred, capable_wrt_inode_uidgid};
 use sentry_uapi::Errno;
@@ -281,6 +282,7 @@ pub fn do_linkat(
     if !Arc::ptr_eq(&old_path.mnt, &new.dir.mnt) {
         return Err(EXDEV);
     }
+    protected::may_linkat(ctx, old_path.inode().ok_or(ENOENT)?)?;
     vfs_link(ctx, &old_path.dentry, &new)
 }
 

@@ -4,7 +4,7 @@ use crate::namei::{At, LastType, LookupFlags, Nameidata, lookup_dentry};
 use crate::notify::{NotifyMask, fsnotify_name, fsnotify_open};
 use crate::write_access::FileWriter;
 use crate::{Access, Dentry, File, FileOps, FileType, Inode, NodeKind, Path, SetAttr, SetTime, TaskContext};
-use crate::{namei_ops, notify_change, open_fifo};
+use crate::{namei_ops, notify_change, open_fifo, protected};
 use bitflags::bitflags;
 use sentry_auth::inode_owner_or_capable;
 use sentry_uapi::Errno;
@@ -314,6 +314,9 @@ fn finish_open(mut nd: Nameidata<'_, '_>, op: &OpenOp, created: bool) -> Result<
         }
         if inode.is_dir() {
             return Err(EISDIR);
+        }
+        if !created {
+            protected::may_create_in_sticky(ctx, &path.dentry, &inode)?;
         }
     }
     if nd.flags.contains(LookupFlags::DIRECTORY) && !inode.is_dir() {

@@ -56,6 +56,11 @@ pub trait TaskContext {
     /// Process id (thread group id) and thread id, in the first pid namespace. For owners of locks and the like.
     fn ids(&self) -> (u32, u32);
 
+    /// The user namespace that owns the caller's pid namespace: the first, unless an implementation knows better.
+    fn pid_user_ns(&self) -> Arc<UserNamespace> {
+        self.vfs().user_ns().clone()
+    }
+
     /// The user namespace that owns the caller's network namespace.
     fn net_user_ns(&self) -> Arc<UserNamespace> {
         self.cred().user_ns.clone()

@@ -6,7 +6,8 @@ use crate::locks::FileLocks;
 use crate::nsfs::{Namespace, Nsfs};
 use crate::timerfd::RealtimeTimers;
 use crate::{
-    Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
+    Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, ProtectedNames, StatFs, SuperBlock,
+    SuperFlags,
 };
 use crate::{DeviceTable, FileSystemTable, MountTable, SetAttr, SuperOps, TaskContext};
 use crate::{EpollLimits, InotifyLimits, PipeLimits};
@@ -40,6 +41,8 @@ pub struct Vfs {
     pub timers: Arc<TimerQueue>,
     /// Memory of pipes.
     pub pipes: Arc<PipeLimits>,
+    /// What is not done with others' files.
+    pub protected: ProtectedNames,
     /// Descriptors watched by epoll.
     pub epoll: Arc<EpollLimits>,
     /// Watches of inotify.
@@ -94,6 +97,7 @@ impl Vfs {
             nsfs: Nsfs::new(5, makedev(0, 5), user_ns, &clocks),
             timers: TimerQueue::new(clocks.clone()),
             pipes: Arc::new(PipeLimits::new()),
+            protected: ProtectedNames::default(),
             inotify: Arc::new(InotifyLimits::new()),
             file_locks: Arc::new(FileLocks::new()),
             realtime_timers: Arc::new(RealtimeTimers::default()),

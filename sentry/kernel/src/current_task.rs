@@ -211,6 +211,10 @@ impl TaskContext for CurrentTask {
         (self.task.group.id(), self.task.tid())
     }
 
+    fn pid_user_ns(&self) -> Arc<UserNamespace> {
+        self.pid_ns().user_ns.clone()
+    }
+
     fn net_user_ns(&self) -> Arc<UserNamespace> {
         self.task.ns().net.user_ns.clone()
     }

@@ -2,7 +2,7 @@
 //! the caller's business: files, kernel ids and global pids cross here.
 
 use fs_vfs::{File, TaskContext};
-use sentry_auth::{CapSet, Cred, Kgid, Kuid, UserNamespace};
+use sentry_auth::{CapSet, Cred, Kgid, Kuid, UserNamespace, ns_capable};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EPERM};
 use sentry_uapi::socket::Ucred;
@@ -47,7 +47,7 @@ impl ScmCreds {
     /// Whether the caller may claim to be these. Linux: `scm_check_creds`.
     pub(crate) fn check(self, ctx: &dyn TaskContext) -> Result<(), Errno> {
         let cred: &Cred = &ctx.cred();
-        let pid = self.pid == ctx.ids().0 || cred.capable(CapSet::SYS_ADMIN);
+        let pid = self.pid == ctx.ids().0 || ns_capable(cred, &ctx.pid_user_ns(), CapSet::SYS_ADMIN);
         let uid = [cred.uid, cred.euid, cred.suid].contains(&self.uid) || cred.capable(CapSet::SETUID);
         let gid = [cred.gid, cred.egid, cred.sgid].contains(&self.gid) || cred.capable(CapSet::SETGID);
         if pid && uid && gid { Ok(()) } else { Err(EPERM) }

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 macro_rules! constants {
-    ($($name:ident: $ty:ty = $value:literal;)*) => {
+    ($($name:ident: $ty:ty = $value:expr;)*) => {
         $(#[doc = concat!("Number ", stringify!($value), " of its kind.")] pub const $name: $ty = $value;)*
     };
 }
@@ -11,7 +11,8 @@ macro_rules! constants {
 constants! {
     RTM_NEWLINK: u16 = 16; RTM_DELLINK: u16 = 17; RTM_GETLINK: u16 = 18; RTM_SETLINK: u16 = 19; RTM_NEWADDR: u16 = 20;
     RTM_DELADDR: u16 = 21; RTM_GETADDR: u16 = 22; RTM_NEWROUTE: u16 = 24; RTM_DELROUTE: u16 = 25; RTM_GETROUTE: u16 = 26;
-    RTM_GETNEIGH: u16 = 30; RTM_GETRULE: u16 = 34; RTM_MAX: u16 = 123;
+    RTM_GETNEIGH: u16 = 30; RTM_GETRULE: u16 = 34; RTM_NEWNSID: u16 = 88; RTM_GETNSID: u16 = 90; RTM_MAX: u16 = 123;
+    NETNSA_NSID: u16 = 1; NETNSA_PID: u16 = 2; NETNSA_FD: u16 = 3; NETNSA_NSID_NOT_ASSIGNED: i32 = -1;
     IFLA_ADDRESS: u16 = 1; IFLA_BROADCAST: u16 = 2; IFLA_IFNAME: u16 = 3; IFLA_MTU: u16 = 4; IFLA_QDISC: u16 = 6;
     IFLA_TXQLEN: u16 = 13; IFLA_OPERSTATE: u16 = 16; IFLA_LINKMODE: u16 = 17; IFLA_GROUP: u16 = 27;
     IFLA_EXT_MASK: u16 = 29; IFLA_ALT_IFNAME: u16 = 53;
@@ -38,6 +39,16 @@ pub struct Ifinfomsg {
     pub ifi_flags: u32,
     /// Which of them to change.
     pub ifi_change: u32,
+}
+
+/// `struct rtgenmsg`, with the padding behind it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Rtgenmsg {
+    /// Address family.
+    pub rtgen_family: u8,
+    /// Padding.
+    pub pad: [u8; 3],
 }
 
 /// `struct ifaddrmsg`.

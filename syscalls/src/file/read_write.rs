@@ -280,7 +280,6 @@ pub(super) fn do_iter_write(
     io: IoFlags,
 ) -> SyscallResult {
     verify_area(pos, iov.len())?;
-    file.ops().before_write(file, pos.unwrap_or_else(|| file.pos()), iov.len())?;
     let mm = task.user()?;
     let mut total = 0_u64;
     loop {

@@ -152,6 +152,10 @@ impl SeqNode for PidText {
         }
     }
 
+    fn pwritable(&self) -> bool {
+        false
+    }
+
     fn write(
         &self,
         file: &File,

@@ -102,15 +102,6 @@ impl SeqNode for OpenMap {
         false
     }
 
-    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
-        let parent = self.ns.parent().ok_or(EPERM)?;
-        let opener = file.cred();
-        if !Arc::ptr_eq(&opener.user_ns, &self.ns) && !Arc::ptr_eq(&opener.user_ns, parent) {
-            return Err(EPERM);
-        }
-        if pos != 0 || len >= TEXT_MAX { Err(EINVAL) } else { Ok(()) }
-    }
-
     fn write(
         &self,
         file: &File,
@@ -118,9 +109,16 @@ impl SeqNode for OpenMap {
         src: &mut IoSrc<'_>,
         pos: u64,
     ) -> Result<usize, Errno> {
-        self.before_write(file, pos, src.remaining())?;
+        let parent = self.ns.parent().ok_or(EPERM)?;
+        let opener = file.cred();
+        if !Arc::ptr_eq(&opener.user_ns, &self.ns) && !Arc::ptr_eq(&opener.user_ns, parent) {
+            return Err(EPERM);
+        }
+        if pos != 0 || src.remaining() >= TEXT_MAX {
+            return Err(EINVAL);
+        }
         let text = src.read_vec(TEXT_MAX)?;
-        self.ns.map_write(self.file.kind, &text, file.cred(), &ctx.cred())?;
+        self.ns.map_write(self.file.kind, &text, opener, &ctx.cred())?;
         Ok(text.len())
     }
 }

@@ -93,18 +93,16 @@ impl SeqNode for OpenSetgroups {
         false
     }
 
-    fn before_write(&self, _file: &File, pos: u64, len: usize) -> Result<(), Errno> {
-        if pos != 0 || len >= STORE_MAX { Err(EINVAL) } else { Ok(()) }
-    }
-
     fn write(
         &self,
-        file: &File,
+        _file: &File,
         _ctx: &dyn TaskContext,
         src: &mut IoSrc<'_>,
         pos: u64,
     ) -> Result<usize, Errno> {
-        self.before_write(file, pos, src.remaining())?;
+        if pos != 0 || src.remaining() >= STORE_MAX {
+            return Err(EINVAL);
+        }
         let text = src.read_vec(STORE_MAX)?;
         self.ns.set_setgroups(parse(&text)?)?;
         Ok(text.len())

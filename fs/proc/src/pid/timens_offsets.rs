@@ -78,10 +78,6 @@ impl SeqNode for Offsets {
         false
     }
 
-    fn before_write(&self, _file: &File, pos: u64, len: usize) -> Result<(), Errno> {
-        if pos != 0 || len >= TEXT_MAX { Err(EINVAL) } else { Ok(()) }
-    }
-
     fn write(
         &self,
         file: &File,
@@ -89,7 +85,9 @@ impl SeqNode for Offsets {
         src: &mut IoSrc<'_>,
         pos: u64,
     ) -> Result<usize, Errno> {
-        self.before_write(file, pos, src.remaining())?;
+        if pos != 0 || src.remaining() >= TEXT_MAX {
+            return Err(EINVAL);
+        }
         let text = src.read_vec(TEXT_MAX)?;
         let text = str::from_utf8(&text).map_err(|_| EINVAL)?;
         let (offsets, used) = parse(text)?;

@@ -37,6 +37,17 @@ fn store_pipe_max_size(ctx: &dyn TaskContext, bytes: &[u8]) -> Result<(), Errno>
     Ok(())
 }
 
+/// A protection's level, from 0 on.
+macro_rules! protected {
+    ($field:ident, $max:literal) => {
+        stored(
+            0o644,
+            |ctx, out| show(&ctx.vfs().protected.$field, out),
+            |ctx, bytes| store(&ctx.vfs().protected.$field, bytes, 0, $max),
+        )
+    };
+}
+
 pub(super) fn tree() -> Node {
     dir([
         ("aio-max-nr", aio_max_nr()),
@@ -82,10 +93,10 @@ pub(super) fn tree() -> Node {
                 |ctx, bytes| store(&ctx.vfs().pipes.user_pages_soft, bytes, 0, usize::MAX),
             ),
         ),
-        ("protected_fifos", fixed(1)),
-        ("protected_hardlinks", fixed(1)),
-        ("protected_regular", fixed(2)),
-        ("protected_symlinks", fixed(1)),
+        ("protected_fifos", protected!(fifos, 2)),
+        ("protected_hardlinks", protected!(hardlinks, 1)),
+        ("protected_regular", protected!(regular, 2)),
+        ("protected_symlinks", protected!(symlinks, 1)),
         ("suid_dumpable", suid_dumpable()),
     ])
 }

@@ -72,7 +72,7 @@ impl Request<'_> {
             match ty {
                 RTM_GETLINK => self.link(&mut entries, NLM_F_MULTI),
                 RTM_GETADDR => self.addresses(&mut entries, family),
-                RTM_GETROUTE | RTM_GETNEIGH => {}
+                RTM_GETROUTE | RTM_GETNEIGH | RTM_GETNSID => {}
                 _ => return Err(EOPNOTSUPP),
             }
             if !entries.is_empty() {
@@ -97,6 +97,11 @@ impl Request<'_> {
                 }
             }
             RTM_NEWADDR => self.new_address()?,
+            RTM_GETNSID => {
+                let mut entry = Vec::new();
+                self.nsid(&mut entry)?;
+                answers.push(entry);
+            }
             _ => return Err(EOPNOTSUPP),
         }
         Ok(false)
@@ -130,6 +135,19 @@ impl Request<'_> {
             (u16::from(info.ifa_family) == AF_INET && address.first() == Some(&127) && address.len() == 4)
                 || (u16::from(info.ifa_family) == AF_INET6 && address == Ipv6Addr::LOCALHOST.octets());
         if own { Ok(()) } else { Err(EOPNOTSUPP) }
+    }
+
+    /// The number this namespace has for another: none, since none was given. Linux: `rtnl_net_getid`.
+    fn nsid(&self, out: &mut Vec<u8>) -> Result<(), Errno> {
+        let (info, attrs) = Rtgenmsg::read_from_prefix(self.payload).map_err(|_| EINVAL)?;
+        if find_attr(attrs, NETNSA_PID).or_else(|| find_attr(attrs, NETNSA_FD)).is_none() {
+            return Err(EINVAL);
+        }
+        let info = Rtgenmsg { rtgen_family: info.rtgen_family, ..Rtgenmsg::default() };
+        MessageBuilder::new(out, reply(&self.header, self.port, RTM_NEWNSID, 0), &info)
+            .attr(NETNSA_NSID, NETNSA_NSID_NOT_ASSIGNED.as_bytes())
+            .finish();
+        Ok(())
     }
 
     /// Linux: `rtnl_fill_ifinfo`.

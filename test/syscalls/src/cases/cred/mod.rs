@@ -6,3 +6,4 @@ mod ids;
 mod inherit;
 mod keys;
 mod prctl;
+mod sticky;
