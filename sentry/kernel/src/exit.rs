@@ -65,6 +65,8 @@ impl CurrentTask {
             (r.files.take(), r.mm.take())
         };
         drop(fs_gone);
+        self.exit_sem();
+        self.exit_shm();
         if let Some(files) = files
             && Arc::strong_count(&files) == 1
         {
@@ -86,6 +88,9 @@ impl CurrentTask {
             let _ = task.kernel.futexes.wake(&mm, tid_addr, false, 1, u32::MAX);
         }
         self.rseq = None;
+        if Arc::strong_count(&mm) <= 3 {
+            self.note_last_user(&mm);
+        }
         self.ctx.leave();
         task.resources.lock().mm = None;
         self.mm = None;
