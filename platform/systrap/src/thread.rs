@@ -1,0 +1,111 @@
+//! A guest thread of a stub, and the hand-off with it.
+
+use crate::control_file::Slot;
+use crate::layout::{SLOT_SIZE, kind, slot, state};
+use crate::mapper::{Mapper, call_error, gone, plain};
+use crate::stub_code::{KICK, THREAD_FLAGS};
+use platform::{PlatformError, PtRegs};
+use platform_host::futex::{self, Woken};
+use platform_host::{process, wait};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A thread that stays in guest code for this long is looked after: its stub may have been killed.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A guest thread.
+pub(crate) struct StubThread {
+    pub(crate) pid: i32,
+    pub(crate) tid: i32,
+    pub(crate) slot: Slot,
+    /// Where the slot is in the stub.
+    pub(crate) addr: u64,
+    /// Whether it runs guest code, or is about to, for all the sentry knows.
+    in_guest: AtomicBool,
+}
+
+/// Starts a guest thread whose slot is at `addr`.
+pub(crate) fn start(
+    mapper: &mut Mapper,
+    control: i32,
+    addr: u64,
+    slot: Slot,
+) -> Result<StubThread, PlatformError> {
+    let bits = |flags: libc::c_int| u64::try_from(flags).unwrap_or(0);
+    let write = |offset: u64, word: u64| slot.word64(offset).store(word, Ordering::Relaxed);
+    // stack_t: the address, the flags, the size.
+    write(slot::STACK_T, addr + slot::STACK);
+    write(slot::STACK_T + 8, 0);
+    write(slot::STACK_T + 16, SLOT_SIZE - slot::STACK);
+    let control = u64::try_from(control).unwrap_or(u64::MAX);
+    let (prot, flags) =
+        (bits(libc::PROT_READ | libc::PROT_WRITE), bits(libc::MAP_SHARED | libc::MAP_FIXED));
+    let nr = u64::try_from(libc::SYS_clone).unwrap_or(u64::MAX);
+    let calls = [
+        plain(libc::SYS_mmap, [addr, SLOT_SIZE, prot, flags, control, slot.offset()]),
+        [nr, THREAD_FLAGS, 0, addr + slot::TID, 0, 0, 0, kind::THREAD],
+    ];
+    mapper.run(&calls)?.map_err(call_error("clone"))?;
+    let pid = mapper.pid();
+    // A guest may have written another number there, but only one of a thread of its own helps it to anything.
+    let tid = i32::try_from(slot.word(slot::TID).load(Ordering::SeqCst)).unwrap_or(0);
+    process::tgkill(pid, tid, 0).map_err(|_| gone())?;
+    Ok(StubThread { pid, tid, slot, addr, in_guest: AtomicBool::new(false) })
+}
+
+impl StubThread {
+    pub(crate) fn set_in_guest(&self, value: bool) {
+        self.in_guest.store(value, Ordering::SeqCst);
+    }
+
+    /// Brings the thread out of guest code, if it is there.
+    pub(crate) fn kick(&self) {
+        if self.in_guest.load(Ordering::SeqCst) {
+            // It fails only for a thread that is dying, which whoever waits for it will see.
+            let _ = process::tgkill(self.pid, self.tid, KICK);
+        }
+    }
+
+    /// Writes what the thread is to enter guest code with. `xstate` is the address of the extended state.
+    pub(crate) fn load(&self, regs: &PtRegs, xstate: u64) {
+        let words = [
+            regs.rip, regs.cs, regs.eflags, regs.rsp, regs.ss, regs.rax, regs.rbx, regs.rcx, regs.rdx, regs.rsi,
+            regs.rdi, regs.rbp, regs.r8, regs.r9, regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15,
+            regs.fs_base, regs.gs_base, xstate,
+        ];
+        for (offset, word) in (slot::RESTORE..).step_by(8).zip(words) {
+            self.slot.word64(offset).store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets the thread go.
+    pub(crate) fn release(&self) {
+        let turn = self.slot.word(slot::STATE);
+        if turn.swap(state::RUNNING, Ordering::SeqCst) == state::TRAPPED_ASLEEP {
+            futex::wake(turn);
+        }
+    }
+
+    /// Waits until the thread traps.
+    pub(crate) fn wait(&self) -> Result<(), PlatformError> {
+        let turn = self.slot.word(slot::STATE);
+        loop {
+            let sleep = turn.compare_exchange(
+                state::RUNNING,
+                state::RUNNING_ASLEEP,
+                Ordering::Acquire,
+                Ordering::Acquire,
+            );
+            // A value that the protocol does not know is a guest's, and as good as a trap.
+            if !matches!(sleep, Ok(_) | Err(state::RUNNING_ASLEEP)) {
+                return Ok(());
+            }
+            let woken = futex::wait(turn, state::RUNNING_ASLEEP, PATIENCE);
+            if woken.map_err(call_error("futex"))? == Woken::TimedOut && wait::has_ended(self.pid) {
+                return Err(gone());
+            }
+        }
+    }
+}
+
+const _: () = assert!(slot::BASES == slot::RESTORE + 20 * 8);
