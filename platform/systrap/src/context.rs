@@ -93,7 +93,7 @@ impl Context for SystrapContext {
             if self.interrupter.is_requested() {
                 thread.kick();
             }
-            let result = thread.wait();
+            let result = thread.wait(|| self.interrupter.is_requested());
             thread.set_in_guest(false);
             result?;
             match trap::read(thread, regs) {

@@ -69,8 +69,7 @@ impl ControlFile {
     pub(crate) fn new() -> Result<Arc<ControlFile>, PlatformError> {
         let window = MemoryWindow::new("runsc-stub", FILE_SIZE).map_err(host("memfd_create"))?;
         window.populate(0, QUEUES_OFFSET).map_err(PlatformError::OutOfMemory)?;
-        let file =
-            ControlFile { window, queues: Places::new(MAX_STUBS), slots: Places::new(MAX_THREADS) };
+        let file = ControlFile { window, queues: Places::new(MAX_STUBS), slots: Places::new(MAX_THREADS) };
         file.write(0, code())?;
         file.write_constants()?;
         Ok(Arc::new(file))

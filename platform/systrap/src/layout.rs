@@ -23,7 +23,7 @@ pub(crate) const ZYGOTE_QUEUE: u64 = STUB_BASE + 3 * PAGE;
 /// First address of the slots.
 pub(crate) const SLOTS: u64 = STUB_BASE + 0x10_0000;
 /// Size of a slot, and its alignment: stub code finds its slot by its stack pointer.
-pub(crate) const SLOT_SIZE: u64 = 0x1_0000;
+pub(crate) const SLOT_SIZE: u64 = 0x2_0000;
 /// Guest threads an address space can have at a time.
 pub(crate) const MAX_THREADS: u32 = 16384;
 /// First address behind the slots.
@@ -36,7 +36,8 @@ pub(crate) const USER_START: u64 = 0x1_0000;
 pub(crate) const USER_END: u64 = STUB_BASE - 16 * PAGE;
 
 /// Offsets in a slot. The lowest page stays unmapped behind the neighbour's stack top; signal frames of guest code grow
-/// down from the slot's end, those of stub code that was itself interrupted from [`slot::RESTORE`].
+/// down from the slot's end, those of stub code that was itself interrupted from [`slot::RESTORE`]. There is room for all
+/// handled signals at once.
 pub(crate) mod slot {
     /// An extended state that the sentry has set.
     pub(crate) const XSTATE: u64 = 0x1000;
@@ -45,21 +46,21 @@ pub(crate) mod slot {
     /// Lowest address of the signal stack.
     pub(crate) const STACK: u64 = 0x4000;
     /// The registers to enter guest code with: what `iretq` takes, then the others in the order of the stub code.
-    pub(crate) const RESTORE: u64 = 0x8c00;
+    pub(crate) const RESTORE: u64 = 0x1_0c00;
     /// Segment bases to enter with, then where the extended state is, or 0 to leave it as it is.
-    pub(crate) const BASES: u64 = 0x8ca0;
+    pub(crate) const BASES: u64 = 0x1_0ca0;
     /// Whose turn it is.
-    pub(crate) const STATE: u64 = 0x8d00;
+    pub(crate) const STATE: u64 = 0x1_0d00;
     /// How often the stub looks at `STATE` before it sleeps.
-    pub(crate) const SPINS: u64 = 0x8d04;
+    pub(crate) const SPINS: u64 = 0x1_0d04;
     /// Address of the `ucontext` of the last trap; 0 when guest code was not entered.
-    pub(crate) const FRAME: u64 = 0x8d40;
+    pub(crate) const FRAME: u64 = 0x1_0d40;
     /// Segment bases at the last trap.
-    pub(crate) const TRAP_BASES: u64 = 0x8d48;
+    pub(crate) const TRAP_BASES: u64 = 0x1_0d48;
     /// The thread's id, written by the host kernel.
-    pub(crate) const TID: u64 = 0x8d80;
+    pub(crate) const TID: u64 = 0x1_0d80;
     /// The signal stack as sigaltstack(2) takes it.
-    pub(crate) const STACK_T: u64 = 0x8e00;
+    pub(crate) const STACK_T: u64 = 0x1_0e00;
 }
 
 /// Values of the word at [`slot::STATE`].

@@ -123,12 +123,14 @@ impl Mapper {
 
 /// The error for a zygote's call that the host's policy forbids.
 pub(crate) fn sealed_or(what: &'static str) -> impl Fn(Errno) -> PlatformError {
-    move |errno| match errno {
+    move |errno| {
+        match errno {
         EPERM => PlatformError::Unavailable(
             "the host kernel seals system mappings (CONFIG_MSEAL_SYSTEM_MAPPINGS), so that a stub cannot be emptied; \
              another platform must be used"
                 .into(),
         ),
         errno => PlatformError::Unavailable(format!("stubs cannot be made here: {what}: {errno}")),
+    }
     }
 }

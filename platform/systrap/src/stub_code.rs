@@ -19,7 +19,8 @@ use std::arch::global_asm;
 pub(crate) const KICK: i32 = libc::SIGURG;
 
 /// `clone` flags of a new stub process: a child of the sentry that shares the descriptor table.
-pub(crate) const FORK_FLAGS: u64 = (libc::CLONE_FILES | libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
+pub(crate) const FORK_FLAGS: u64 =
+    (libc::CLONE_FILES | libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
 /// `clone` flags of a new guest thread.
 pub(crate) const THREAD_FLAGS: u64 = (libc::CLONE_VM
     | libc::CLONE_FS

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// A thread that stays in guest code for this long is looked after: its stub may have been killed.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How often in a row such a look may find the same request to leave guest code unheeded. A guest can make its slot such
+/// that kicks come to nothing.
+const MAX_UNHEEDED: u32 = 10;
 
 /// A guest thread.
 pub(crate) struct StubThread {
@@ -38,8 +41,7 @@ pub(crate) fn start(
     write(slot::STACK_T + 8, 0);
     write(slot::STACK_T + 16, SLOT_SIZE - slot::STACK);
     let control = u64::try_from(control).unwrap_or(u64::MAX);
-    let (prot, flags) =
-        (bits(libc::PROT_READ | libc::PROT_WRITE), bits(libc::MAP_SHARED | libc::MAP_FIXED));
+    let (prot, flags) = (bits(libc::PROT_READ | libc::PROT_WRITE), bits(libc::MAP_SHARED | libc::MAP_FIXED));
     let nr = u64::try_from(libc::SYS_clone).unwrap_or(u64::MAX);
     let calls = [
         plain(libc::SYS_mmap, [addr, SLOT_SIZE, prot, flags, control, slot.offset()]),
@@ -69,9 +71,29 @@ impl StubThread {
     /// Writes what the thread is to enter guest code with. `xstate` is the address of the extended state.
     pub(crate) fn load(&self, regs: &PtRegs, xstate: u64) {
         let words = [
-            regs.rip, regs.cs, regs.eflags, regs.rsp, regs.ss, regs.rax, regs.rbx, regs.rcx, regs.rdx, regs.rsi,
-            regs.rdi, regs.rbp, regs.r8, regs.r9, regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15,
-            regs.fs_base, regs.gs_base, xstate,
+            regs.rip,
+            regs.cs,
+            regs.eflags,
+            regs.rsp,
+            regs.ss,
+            regs.rax,
+            regs.rbx,
+            regs.rcx,
+            regs.rdx,
+            regs.rsi,
+            regs.rdi,
+            regs.rbp,
+            regs.r8,
+            regs.r9,
+            regs.r10,
+            regs.r11,
+            regs.r12,
+            regs.r13,
+            regs.r14,
+            regs.r15,
+            regs.fs_base,
+            regs.gs_base,
+            xstate,
         ];
         for (offset, word) in (slot::RESTORE..).step_by(8).zip(words) {
             self.slot.word64(offset).store(word, Ordering::Relaxed);
@@ -86,9 +108,11 @@ impl StubThread {
         }
     }
 
-    /// Waits until the thread traps.
-    pub(crate) fn wait(&self) -> Result<(), PlatformError> {
+    /// Waits until the thread traps. `is_requested` says whether it was asked to leave guest code; one that does not do
+    /// so is killed, with its stub.
+    pub(crate) fn wait(&self, is_requested: impl Fn() -> bool) -> Result<(), PlatformError> {
         let turn = self.slot.word(slot::STATE);
+        let mut unheeded = 0;
         loop {
             let sleep = turn.compare_exchange(
                 state::RUNNING,
@@ -101,8 +125,19 @@ impl StubThread {
                 return Ok(());
             }
             let woken = futex::wait(turn, state::RUNNING_ASLEEP, PATIENCE);
-            if woken.map_err(call_error("futex"))? == Woken::TimedOut && wait::has_ended(self.pid) {
+            if woken.map_err(call_error("futex"))? == Woken::Maybe {
+                continue;
+            }
+            unheeded = if is_requested() { unheeded + 1 } else { 0 };
+            if unheeded == MAX_UNHEEDED {
+                tracing::debug!("stub {} does not heed interruptions", self.pid);
+                process::kill_process(self.pid);
+            }
+            if wait::has_ended(self.pid) {
                 return Err(gone());
+            }
+            if unheeded > 0 {
+                self.kick();
             }
         }
     }

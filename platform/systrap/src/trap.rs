@@ -88,8 +88,32 @@ pub(crate) fn read(thread: &StubThread, regs: &mut PtRegs) -> Stop {
     for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = bytes.try_into().map_or(0, u64::from_ne_bytes);
     }
-    let [_, _, _, _, _, r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags, ..] =
-        words;
+    let [
+        _,
+        _,
+        _,
+        _,
+        _,
+        r8,
+        r9,
+        r10,
+        r11,
+        r12,
+        r13,
+        r14,
+        r15,
+        rdi,
+        rsi,
+        rbp,
+        rbx,
+        rdx,
+        rax,
+        rcx,
+        rsp,
+        rip,
+        eflags,
+        ..,
+    ] = words;
     let base = |offset| thread.slot.word64(slot::TRAP_BASES + offset).load(Ordering::Relaxed);
     *regs = PtRegs {
         r15,

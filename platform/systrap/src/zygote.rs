@@ -81,7 +81,8 @@ impl Zygote {
     /// Takes handlers, session, name and limits of its own, and the filter that all stubs inherit.
     fn confine(&mut self) -> Result<(), PlatformError> {
         let at = |offset: u64| CONSTANTS + offset;
-        let prctl = |option: libc::c_int, value: u64| plain(libc::SYS_prctl, [bits(option), value, 0, 0, 0, 0]);
+        let prctl =
+            |option: libc::c_int, value: u64| plain(libc::SYS_prctl, [bits(option), value, 0, 0, 0, 0]);
         let handler = at(constants::SIGACTION);
         let mut calls: Vec<Call> = HANDLED
             .iter()
@@ -90,13 +91,13 @@ impl Zygote {
         calls.extend([
             prctl(libc::PR_SET_NAME, at(constants::NAME)),
             // Those of the C library, too, which the sentry could not block.
-            plain(libc::SYS_rt_sigprocmask, [bits(libc::SIG_SETMASK), at(constants::ALL_SIGNALS), 0, 8, 0, 0]),
+            plain(
+                libc::SYS_rt_sigprocmask,
+                [bits(libc::SIG_SETMASK), at(constants::ALL_SIGNALS), 0, 8, 0, 0],
+            ),
             // Keys typed at the sentry's terminal must not signal stubs.
             plain(libc::SYS_setsid, [0; 6]),
-            plain(
-                libc::SYS_setrlimit,
-                [u64::from(libc::RLIMIT_CORE), at(constants::ZEROS), 0, 0, 0, 0],
-            ),
+            plain(libc::SYS_setrlimit, [u64::from(libc::RLIMIT_CORE), at(constants::ZEROS), 0, 0, 0, 0]),
             prctl(libc::PR_SET_PDEATHSIG, bits(libc::SIGKILL)),
         ]);
         self.run("signal handlers", &calls)?;

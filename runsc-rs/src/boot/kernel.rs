@@ -93,7 +93,9 @@ fn new_platform(kind: PlatformKind, memory: &MemoryFile) -> Result<Arc<dyn Platf
     let fd = || memory.fd().as_fd().try_clone_to_owned().context("cannot duplicate the memory file");
     let platform: Arc<dyn Platform> = match kind {
         PlatformKind::Ptrace => PtracePlatform::new(fd()?)?,
-        PlatformKind::Systrap => SystrapPlatform::new(fd()?).map_err(|e| anyhow!("--platform=systrap: {e}"))?,
+        PlatformKind::Systrap => {
+            SystrapPlatform::new(fd()?).map_err(|e| anyhow!("--platform=systrap: {e}"))?
+        }
         PlatformKind::Auto => match SystrapPlatform::new(fd()?) {
             Ok(systrap) => systrap,
             Err(error) => {
