@@ -1,11 +1,10 @@
-//! Measures one trapped system call, against the bare ptrace requests it cannot do without, in the same run.
-//!
-//! Prints the best of several interleaved rounds in microseconds, and the ratio. With an argument, that many pairs of a
-//! host thread and a guest run at once, and the total rate is printed instead.
+//! Measures one trapped system call. Prints the best of several rounds in microseconds: of a pair that may use all
+//! processors, and of one that shares a processor. With an argument, that many pairs run at once, and the total rate is
+//! printed instead.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use platform::{Backing, MapOp, Platform, Prot, PtRegs, Trap};
-use platform_host::{affinity, wait};
+use platform_host::affinity;
 use platform_systrap::SystrapPlatform;
 use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -31,49 +30,8 @@ fn memory_file() -> File {
     file
 }
 
-/// A child that does nothing but call, traced by the calling thread on the same processor.
-fn raw_tracee() -> i32 {
-    // SAFETY: the child makes no use of the C library's state.
-    unsafe {
-        let pid = libc::fork();
-        if pid == 0 {
-            libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
-            libc::raise(libc::SIGSTOP);
-            loop {
-                std::arch::asm!("syscall", inout("rax") libc::SYS_getppid => _, out("rcx") _, out("r11") _);
-            }
-        }
-        let mut status = 0;
-        libc::waitpid(pid, &mut status, libc::__WALL);
-        libc::ptrace(libc::PTRACE_SETOPTIONS, pid, 0, libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD);
-        pid
-    }
-}
-
-/// One round of the bare requests: SYSEMU, wait, GETREGSET, SETREGSET.
-fn raw_round(pid: i32) -> Duration {
-    const PTRACE_SYSEMU: libc::c_uint = 31;
-    const NT_PRSTATUS: libc::c_int = 1;
-    let mut regs = PtRegs::default();
-    let start = Instant::now();
-    for _ in 0..CALLS {
-        // SAFETY: the registers are read and written within their size.
-        unsafe {
-            let mut status = 0;
-            libc::ptrace(PTRACE_SYSEMU, pid, 0, 0);
-            libc::waitpid(pid, &mut status, libc::__WALL);
-            let mut iov =
-                libc::iovec { iov_base: std::ptr::from_mut(&mut regs).cast(), iov_len: size_of::<PtRegs>() };
-            libc::ptrace(libc::PTRACE_GETREGSET, pid, NT_PRSTATUS, &mut iov);
-            regs.rax = 7;
-            libc::ptrace(libc::PTRACE_SETREGSET, pid, NT_PRSTATUS, &mut iov);
-        }
-    }
-    start.elapsed()
-}
-
-/// Runs a guest for some rounds of calls, calling `between` before each, and gives the time of each.
-fn platform_rounds(platform: &Arc<SystrapPlatform>, mut between: impl FnMut()) -> Vec<Duration> {
+/// Runs a guest for some rounds of calls, and gives the time of each.
+fn rounds(platform: &Arc<SystrapPlatform>) -> Vec<Duration> {
     let aspace = platform.new_address_space().unwrap();
     let backing = Backing::Memory { offset: 0 };
     let prot = Prot::READ | Prot::EXEC;
@@ -82,7 +40,6 @@ fn platform_rounds(platform: &Arc<SystrapPlatform>, mut between: impl FnMut()) -
     let mut regs = PtRegs::for_exec(CODE, 0);
     (0..ROUNDS)
         .map(|_| {
-            between();
             let start = Instant::now();
             for _ in 0..CALLS {
                 assert_eq!(context.switch(&aspace, &mut regs).unwrap(), Trap::Syscall);
@@ -123,13 +80,18 @@ fn lifetimes(platform: &Arc<SystrapPlatform>) {
     let start = Instant::now();
     for _ in 0..COUNT {
         aspace.apply(map(0x1000_0000, 0x1_0000)).unwrap();
+    }
+    println!("64 KiB mapped: {:.1} µs", mean(start));
+    let start = Instant::now();
+    for _ in 0..COUNT {
+        aspace.apply(map(0x1000_0000, 0x1_0000)).unwrap();
         assert_eq!(context.switch(&aspace, &mut regs).unwrap(), Trap::Syscall);
     }
     println!("64 KiB mapped and a trap: {:.1} µs", mean(start));
 }
 
-fn micros(best: Option<Duration>) -> f64 {
-    best.unwrap_or_default().as_secs_f64() * 1e6 / f64::from(CALLS)
+fn micros(times: Vec<Duration>) -> f64 {
+    times.into_iter().min().unwrap_or_default().as_secs_f64() * 1e6 / f64::from(CALLS)
 }
 
 fn main() {
@@ -139,22 +101,19 @@ fn main() {
         let start = Instant::now();
         std::thread::scope(|scope| {
             for _ in 0..pairs {
-                scope.spawn(|| platform_rounds(&platform, || ()));
+                scope.spawn(|| rounds(&platform));
             }
         });
         let calls = f64::from(CALLS) * f64::from(pairs) * ROUNDS as f64;
         println!("{pairs} pairs: {:.0} calls/ms", calls / start.elapsed().as_secs_f64() / 1e3);
         return;
     }
+    println!("a trap, all processors: {:.2} µs", micros(rounds(&platform)));
+    lifetimes(&platform);
+    drop(platform);
     let cpu = affinity::CpuSet::single(affinity::current_cpu());
     affinity::set(0, &cpu).unwrap();
-    let pid = raw_tracee();
-    let mut raw = Vec::new();
-    let ours = platform_rounds(&platform, || raw.push(raw_round(pid)));
-    // SAFETY: the child is not reaped yet.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-    let _ = wait::reap(pid);
-    let (raw, ours) = (micros(raw.into_iter().min()), micros(ours.into_iter().min()));
+    let platform = SystrapPlatform::new(memory_file().into()).unwrap();
+    println!("a trap, one processor: {:.2} µs", micros(rounds(&platform)));
     lifetimes(&platform);
-    println!("bare {raw:.2} µs, switch {ours:.2} µs, ratio {:.2}", ours / raw);
 }

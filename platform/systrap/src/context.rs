@@ -4,6 +4,7 @@ use crate::Shared;
 use crate::address_space::SystrapAddressSpace;
 use crate::interrupt::SystrapInterrupter;
 use crate::layout::slot;
+use crate::pace::Pace;
 use crate::process::StubProcess;
 use crate::thread::StubThread;
 use crate::trap::{self, Stop};
@@ -27,6 +28,7 @@ struct Attachment {
     thread: Arc<StubThread>,
     /// Where in the thread's slot the extended state is.
     xstate: u64,
+    pace: Pace,
 }
 
 fn process_of(aspace: &Arc<dyn AddressSpace>) -> Result<&Arc<StubProcess>, PlatformError> {
@@ -55,13 +57,14 @@ impl SystrapContext {
         let image = self.shared.xstate.checked(&fp)?;
         let written = thread.slot.write(slot::XSTATE, image);
         self.interrupter.set_target(Some(thread.clone()));
-        self.attached = Some(Attachment { process, thread, xstate: slot::XSTATE });
+        self.attached = Some(Attachment { process, thread, xstate: slot::XSTATE, pace: Pace::default() });
         written.map_err(slot_error)
     }
 
     /// Gives up the guest thread.
     fn detach(&mut self) {
-        if let Some(Attachment { process, thread, .. }) = self.attached.take() {
+        if let Some(Attachment { process, thread, mut pace, .. }) = self.attached.take() {
+            pace.cool(&self.shared.processors, &thread);
             self.interrupter.set_target(None);
             process.part(thread);
         }
@@ -73,7 +76,7 @@ impl Context for SystrapContext {
         self.attach(aspace)?;
         PlatformStats::count(&self.shared.stats.switches);
         loop {
-            let Some(Attachment { process, thread, xstate }) = &mut self.attached else {
+            let Some(Attachment { process, thread, xstate, pace }) = &mut self.attached else {
                 return Err(PlatformError::Gone("no stub thread".into()));
             };
             if let Some(trap) = trap::unreachable_rip(regs) {
@@ -89,11 +92,17 @@ impl Context for SystrapContext {
                 return Ok(Trap::Interrupted);
             }
             thread.load(&trap::loadable(regs), thread.addr + *xstate);
-            thread.release();
+            let processors = &*self.shared.processors;
+            let spin = pace.before_release(processors, thread, thread.is_asleep());
+            thread.release(spin);
             if self.interrupter.is_requested() {
                 thread.kick();
             }
-            let result = thread.wait(|| self.interrupter.is_requested());
+            let result = match pace.look_on(processors, || thread.is_back()) {
+                true => Ok(()),
+                false => thread.wait(|| self.interrupter.is_requested()),
+            };
+            pace.after_trap(processors);
             thread.set_in_guest(false);
             result?;
             match trap::read(thread, regs) {

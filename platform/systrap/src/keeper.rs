@@ -2,6 +2,7 @@
 
 use crate::control_file::ControlFile;
 use crate::mapper::Mapper;
+use crate::pace::Processors;
 use crate::thread::StubThread;
 use crate::zygote::{FreshStub, Zygote};
 use parking_lot::{Condvar, Mutex};
@@ -50,12 +51,15 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Starts the thread and waits until the zygote stands.
-    pub(crate) fn start(control: Arc<ControlFile>) -> Result<Keeper, PlatformError> {
+    pub(crate) fn start(
+        control: Arc<ControlFile>,
+        processors: Arc<Processors>,
+    ) -> Result<Keeper, PlatformError> {
         let desk = Arc::new(Desk::default());
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("stub-keeper".into()).spawn({
             let desk = desk.clone();
-            move || match Zygote::new(&control) {
+            move || match Zygote::new(&control, &processors) {
                 Ok(mut zygote) => {
                     let _ = sender.send(Ok(()));
                     desk.keep(&mut zygote);

@@ -51,8 +51,8 @@ pub(crate) mod slot {
     pub(crate) const BASES: u64 = 0x1_0ca0;
     /// Whose turn it is.
     pub(crate) const STATE: u64 = 0x1_0d00;
-    /// How often the stub looks at `STATE` before it sleeps.
-    pub(crate) const SPINS: u64 = 0x1_0d04;
+    /// How long the stub looks on before it sleeps, in steps of the time-stamp counter.
+    pub(crate) const SPIN: u64 = 0x1_0d04;
     /// Address of the `ucontext` of the last trap; 0 when guest code was not entered.
     pub(crate) const FRAME: u64 = 0x1_0d40;
     /// Segment bases at the last trap.

@@ -21,6 +21,7 @@ mod interrupt;
 mod keeper;
 mod layout;
 mod mapper;
+mod pace;
 mod process;
 mod stub_code;
 mod thread;
@@ -32,6 +33,7 @@ use crate::context::SystrapContext;
 use crate::control_file::ControlFile;
 use crate::keeper::Keeper;
 use crate::layout::{USER_END, USER_START, slot};
+use crate::pace::Processors;
 use crate::process::StubProcess;
 use platform::{AddressSpace, Context, Platform, PlatformError, PlatformStats};
 use platform_host::auxv;
@@ -44,6 +46,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 struct Shared {
     keeper: Keeper,
     control: Arc<ControlFile>,
+    processors: Arc<Processors>,
     memory_file: OwnedFd,
     xstate: XstateLayout,
     stats: PlatformStats,
@@ -78,10 +81,12 @@ impl SystrapPlatform {
         }
         platform_host::uaccess::install_fault_handlers();
         let control = ControlFile::new()?;
-        let keeper = Keeper::start(control.clone())?;
+        let processors = Arc::new(Processors::new()?);
+        let keeper = Keeper::start(control.clone(), processors.clone())?;
         let shared = Shared {
             keeper,
             control,
+            processors,
             memory_file,
             xstate,
             stats: PlatformStats::default(),

@@ -3,8 +3,10 @@
 use crate::control_file::Slot;
 use crate::layout::{SLOT_SIZE, kind, slot, state};
 use crate::mapper::{Mapper, call_error, gone, plain};
+use crate::pace::Processors;
 use crate::stub_code::{KICK, THREAD_FLAGS};
 use platform::{PlatformError, PtRegs};
+use platform_host::affinity;
 use platform_host::futex::{self, Woken};
 use platform_host::{process, wait};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +33,7 @@ pub(crate) struct StubThread {
 pub(crate) fn start(
     mapper: &mut Mapper,
     control: i32,
+    processors: &Processors,
     addr: u64,
     slot: Slot,
 ) -> Result<StubThread, PlatformError> {
@@ -40,11 +43,11 @@ pub(crate) fn start(
     write(slot::STACK_T, addr + slot::STACK);
     write(slot::STACK_T + 8, 0);
     write(slot::STACK_T + 16, SLOT_SIZE - slot::STACK);
-    let control = u64::try_from(control).unwrap_or(u64::MAX);
+    let fd = u64::try_from(control).unwrap_or(u64::MAX);
     let (prot, flags) = (bits(libc::PROT_READ | libc::PROT_WRITE), bits(libc::MAP_SHARED | libc::MAP_FIXED));
     let nr = u64::try_from(libc::SYS_clone).unwrap_or(u64::MAX);
     let calls = [
-        plain(libc::SYS_mmap, [addr, SLOT_SIZE, prot, flags, control, slot.offset()]),
+        plain(libc::SYS_mmap, [addr, SLOT_SIZE, prot, flags, fd, slot.offset()]),
         [nr, THREAD_FLAGS, 0, addr + slot::TID, 0, 0, 0, kind::THREAD],
     ];
     mapper.run(&calls)?.map_err(call_error("clone"))?;
@@ -52,6 +55,8 @@ pub(crate) fn start(
     // A guest may have written another number there, but only one of a thread of its own helps it to anything.
     let tid = i32::try_from(slot.word(slot::TID).load(Ordering::SeqCst)).unwrap_or(0);
     process::tgkill(pid, tid, 0).map_err(|_| gone())?;
+    // The mapper's is bound to a processor, which its children inherit.
+    let _ = affinity::set(tid, processors.everywhere());
     Ok(StubThread { pid, tid, slot, addr, in_guest: AtomicBool::new(false) })
 }
 
@@ -100,8 +105,20 @@ impl StubThread {
         }
     }
 
-    /// Lets the thread go.
-    pub(crate) fn release(&self) {
+    /// Whether the thread sleeps since its last trap.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.slot.word(slot::STATE).load(Ordering::Relaxed) == state::TRAPPED_ASLEEP
+    }
+
+    /// Whether the thread has trapped. A value that the protocol does not know is a guest's, and as good as a trap.
+    pub(crate) fn is_back(&self) -> bool {
+        let turn = self.slot.word(slot::STATE).load(Ordering::Acquire);
+        turn != state::RUNNING && turn != state::RUNNING_ASLEEP
+    }
+
+    /// Lets the thread go; at its next trap it looks on for that many steps of the time-stamp counter before it sleeps.
+    pub(crate) fn release(&self, spin: u32) {
+        self.slot.word(slot::SPIN).store(spin, Ordering::Relaxed);
         let turn = self.slot.word(slot::STATE);
         if turn.swap(state::RUNNING, Ordering::SeqCst) == state::TRAPPED_ASLEEP {
             futex::wake(turn);
@@ -120,7 +137,6 @@ impl StubThread {
                 Ordering::Acquire,
                 Ordering::Acquire,
             );
-            // A value that the protocol does not know is a guest's, and as good as a trap.
             if !matches!(sleep, Ok(_) | Err(state::RUNNING_ASLEEP)) {
                 return Ok(());
             }
