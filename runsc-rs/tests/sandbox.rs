@@ -55,6 +55,24 @@ fn assert_confined(sentry: u32, capabilities: &str) {
     assert_eq!(fs::read_dir(format!("/proc/{sentry}/root")).unwrap().count(), 0);
 }
 
+/// The guest process behind a stub that the host's OOM killer takes is killed; with the sentry all would be.
+#[test]
+fn the_oom_killer_takes_stubs_before_the_sentry() {
+    let (child, sentry) = sleeping(|command| command);
+    let score = |pid: &str| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    assert_eq!(score(&sentry.to_string()), score("self"));
+    let threads = fs::read_dir(format!("/proc/{sentry}/task")).unwrap();
+    let stubs: Vec<String> = threads
+        .filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("children")).ok())
+        .flat_map(|children| children.split_whitespace().map(String::from).collect::<Vec<_>>())
+        .collect();
+    assert!(!stubs.is_empty());
+    for stub in stubs {
+        assert_eq!(score(&stub), "1000\n");
+    }
+    end(child);
+}
+
 #[test]
 fn the_sentry_of_root_is_confined() {
     if !is_root() {
@@ -70,7 +88,9 @@ fn the_sentry_of_root_is_confined() {
 fn the_sentry_of_a_user_is_confined() {
     // The folder the program was built in may be its owner's alone.
     let place = TempDir::new();
-    fs::copy(env!("CARGO_BIN_EXE_runsc-rs"), place.str("runsc-rs")).unwrap();
+    // By another process: a descriptor of this one would be open in what other tests fork, and the file be busy.
+    let copied = Command::new("cp").args([env!("CARGO_BIN_EXE_runsc-rs"), &place.str("runsc-rs")]).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(place.str("runsc-rs"));
     command.args(["do", "sleep", "1000"]).stdin(Stdio::null()).stdout(Stdio::null()).current_dir("/");
     let (child, sentry) = started(if is_root() { command.uid(NOBODY).gid(NOBODY) } else { &mut command });

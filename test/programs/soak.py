@@ -55,13 +55,14 @@ def tree(root):
 
 def sample(root):
     """What the processes of a sandbox hold."""
-    held = {"processes": 0, "threads": 0, "descriptors": 0, "private KiB": 0, "memory file KiB": 0}
+    held = {"processes": 0, "threads": 0, "descriptors": 0, "anonymous KiB": 0, "memory file KiB": 0}
     files = set()
     for pid in tree(root):
         try:
             with open(f"/proc/{pid}/smaps_rollup") as f:
                 rollup = dict(line.split(":", 1) for line in f.read().splitlines()[1:])
-            held["private KiB"] += sum(int(rollup[k].split()[0]) for k in ("Private_Clean", "Private_Dirty"))
+            # Pages of the memory file are counted once, below, and not as private while only one process maps them.
+            held["anonymous KiB"] += int(rollup["Anonymous"].split()[0])
             held["threads"] += len(os.listdir(f"/proc/{pid}/task"))
             descriptors = os.listdir(f"/proc/{pid}/fd")
             for fd in descriptors:
@@ -81,7 +82,7 @@ SLACK = {
     "processes": (0, 4),
     "threads": (0.1, 20),
     "descriptors": (0.1, 20),
-    "private KiB": (0.1, 4096),
+    "anonymous KiB": (0.1, 1024),
     "memory file KiB": (0.1, 4096),
 }
 

@@ -151,11 +151,12 @@ pub(crate) fn new_super(
     source: &[u8],
     options: DevptsOptions,
 ) -> Arc<Dentry> {
-    use sentry_auth::{Kgid, Kuid};
+    // Its mounter's root.
+    let root = (user_ns.make_kuid(0), user_ns.make_kgid(0));
     let now = vfs.clocks.realtime();
     let ops = Devpts {
         ptys: ptys.clone(),
-        root: Attrs::new(0o755, Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT, 0, now),
+        root: Attrs::new(0o755, root.0, root.1, 0, now),
         ptmx: Attrs::new(
             options.ptmxmode,
             cred.fsuid,
@@ -169,7 +170,7 @@ pub(crate) fn new_super(
     };
     let root = ops.root.clone();
     let dev = vfs.alloc_dev();
-    let flags = SuperFlags::REVALIDATE;
+    let flags = SuperFlags::REVALIDATE | SuperFlags::OWN_DEVICES;
     let sb =
         SuperBlock::new(DevptsType::NAME, dev, user_ns, vfs.clocks.clone(), flags, source, Box::new(ops));
     let inode = new_inode(&sb, ROOT_INO, Node::Root(root));

@@ -145,7 +145,7 @@ impl Pair {
         }
     }
 
-    /// TCOOFF and TCOON of an end.
+    /// TCOOFF and TCOON of an end. What a control character has stopped, TCOON does not start.
     pub(crate) fn stop_by_hand(&mut self, side: Side, stop: bool, fx: &mut Effects) {
         match side {
             Side::Slave if stop => {
@@ -153,8 +153,9 @@ impl Pair {
                 self.out.stop(fx);
             }
             Side::Slave => {
-                self.out.flow.by_hand = false;
-                self.out.start(fx);
+                if std::mem::take(&mut self.out.flow.by_hand) {
+                    self.out.start(fx);
+                }
             }
             Side::Master => {
                 self.flip_flow = Flow { stopped: stop, by_hand: stop };
@@ -163,10 +164,11 @@ impl Pair {
         }
     }
 
-    /// Sends a character past everything else. Linux: `tty_send_xchar`.
+    /// Sends a character although output may be stopped, but not if it is by hand. Linux: `tty_send_xchar`.
     pub(crate) fn send_xchar(&mut self, side: Side, c: u8, fx: &mut Effects) {
         match side {
-            Side::Slave => self.out.put(&[c], fx),
+            Side::Slave => self.out.send_xchar(c, fx),
+            Side::Master if self.flip_room() == 0 => {}
             Side::Master => {
                 self.flip.push_back(c);
                 self.push_flip(fx);
@@ -189,7 +191,7 @@ impl Pair {
     pub(crate) fn inq(&self, side: Side) -> usize {
         match side {
             Side::Slave => self.ntty.inq(),
-            Side::Master => self.out.len(),
+            Side::Master => self.out.arrived(),
         }
     }
 
@@ -231,6 +233,7 @@ impl Pty {
     pub(crate) fn update<R>(&self, f: impl FnOnce(&mut Pair, &mut Effects) -> R) -> R {
         let mut fx = Effects::default();
         let mut pair = self.pair.lock();
+        pair.out.settle();
         let result = f(&mut pair, &mut fx);
         let pgrp = if fx.signals.is_empty() { None } else { pair.pgrp.clone() };
         drop(pair);

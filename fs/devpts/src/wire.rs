@@ -54,6 +54,8 @@ pub(crate) struct Flow {
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     bytes: VecDeque<u8>,
+    /// How many of them are of the change being made, and have not reached the master's line discipline.
+    in_flight: usize,
     pub(crate) flow: Flow,
     /// The master reads packets. Linux: `ctrl.packet` of the master.
     pub(crate) packet: bool,
@@ -62,8 +64,9 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    /// Bytes in the queue of the master's line discipline.
+    pub(crate) fn arrived(&self) -> usize {
+        self.bytes.len().min(MASTER_QUEUE)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -81,12 +84,32 @@ impl Output {
     /// Puts bytes, for which there must be room.
     pub(crate) fn put(&mut self, bytes: &[u8], fx: &mut Effects) {
         self.bytes.extend(bytes);
+        self.in_flight = self.in_flight.saturating_add(bytes.len());
         fx.wakes |= Wakes::MASTER_IN;
+    }
+
+    /// Puts a byte even if a control character has stopped the output. Linux: `tty_send_xchar`.
+    pub(crate) fn send_xchar(&mut self, c: u8, fx: &mut Effects) {
+        let was_stopped = self.flow.stopped;
+        if was_stopped {
+            self.start(fx);
+        }
+        if self.room() > 0 {
+            self.put(&[c], fx);
+        }
+        if was_stopped {
+            self.stop(fx);
+        }
+    }
+
+    /// What was put before has arrived, as far as there is room.
+    pub(crate) fn settle(&mut self) {
+        self.in_flight = 0;
     }
 
     /// Takes at most `max` bytes.
     pub(crate) fn take(&mut self, max: usize, fx: &mut Effects) -> Vec<u8> {
-        let n = max.min(self.bytes.len()).min(MASTER_QUEUE);
+        let n = max.min(self.arrived());
         let taken = self.bytes.drain(..n).collect();
         if self.bytes.len() < MASTER_QUEUE + FLIP_SIZE / 2 {
             fx.wakes |= Wakes::SLAVE_OUT;
@@ -102,7 +125,8 @@ impl Output {
 
     /// Drops what has not reached the master's line discipline. Linux: `pty_flush_buffer`.
     pub(crate) fn flush(&mut self, fx: &mut Effects) {
-        self.bytes.truncate(MASTER_QUEUE);
+        let arrived = self.bytes.len().saturating_sub(std::mem::take(&mut self.in_flight));
+        self.bytes.truncate(arrived.min(MASTER_QUEUE));
         fx.wakes |= Wakes::SLAVE_OUT;
         self.tell(TIOCPKT_FLUSHWRITE, fx);
     }

@@ -30,13 +30,14 @@ pub(crate) fn rdev(stat: &HostStat) -> u64 {
 }
 
 impl HostShared {
-    pub(crate) fn attr(&self, stat: &HostStat) -> Attr {
+    /// The attributes of a file that belongs to the host ids `uid` and `gid`.
+    pub(crate) fn attr(&self, stat: &HostStat, (uid, gid): (u32, u32)) -> Attr {
         Attr {
             ino: stat.ino,
             perm: stat.mode & 0o7777,
             nlink: stat.nlink,
-            uid: Kuid::from_global(self.uid_from_host(stat.uid)),
-            gid: Kgid::from_global(self.gid_from_host(stat.gid)),
+            uid: Kuid::from_global(self.uid_from_host(uid)),
+            gid: Kgid::from_global(self.gid_from_host(gid)),
             rdev: rdev(stat),
             size: stat.size,
             blksize: stat.blksize,

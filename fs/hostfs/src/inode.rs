@@ -36,6 +36,13 @@ impl Place {
     }
 }
 
+/// An owner that was asked for, and the file's `ctime` at that time.
+#[derive(Clone, Copy)]
+struct Owner {
+    ids: (u32, u32),
+    ctime: (i64, u32),
+}
+
 /// A host file.
 pub(crate) struct HostInode {
     pub(crate) fs: Arc<HostShared>,
@@ -51,6 +58,8 @@ pub(crate) struct HostInode {
     pinned: OnceLock<Arc<OwnedFd>>,
     /// Attributes, where nobody else changes them.
     attr: Mutex<Option<HostStat>, { level::LEAF }>,
+    /// The owner that the host's stat(2) hides.
+    owner: Mutex<Option<Owner>, { level::LEAF }>,
     target: OnceLock<Box<[u8]>>,
     /// Entries of a directory, where nobody changes them.
     pub(crate) listing: Mutex<Option<Arc<Listing>>, { level::LEAF }>,
@@ -90,6 +99,7 @@ impl HostShared {
                 write: Arc::default(),
                 pinned: OnceLock::new(),
                 attr: Mutex::new(None),
+                owner: Mutex::new(None),
                 target: OnceLock::new(),
                 listing: Mutex::new(None),
                 pages: OnceLock::new(),
@@ -232,9 +242,27 @@ impl HostInode {
         Ok(stat)
     }
 
+    /// The host ids the file belongs to. Where stat(2) hides them they are asked for once, and again when the time of
+    /// the file's last change is another.
+    fn owner(&self, stat: &HostStat) -> (u32, u32) {
+        let seen = (stat.uid, stat.gid);
+        let Some(owners) = self.fs.owners.as_ref().filter(|o| o.hides(stat.uid, stat.gid)) else {
+            return seen;
+        };
+        if let Some(known) = *self.owner.lock()
+            && known.ctime == stat.ctime
+        {
+            return known.ids;
+        }
+        let told = self.path_fd().ok().and_then(|fd| owners.owner(fd.as_fd()));
+        *self.owner.lock() = told.map(|ids| Owner { ids, ctime: stat.ctime });
+        told.unwrap_or(seen)
+    }
+
     /// What is known of the file no longer holds.
     pub(crate) fn changed(&self) {
         *self.attr.lock() = None;
+        *self.owner.lock() = None;
         let old = self.listing.lock().take();
         drop(old);
     }
@@ -270,7 +298,8 @@ impl InodeOps for HostInode {
     }
 
     fn getattr(&self, _inode: &Inode) -> Result<Attr, Errno> {
-        Ok(self.fs.attr(&self.stat()?))
+        let stat = self.stat()?;
+        Ok(self.fs.attr(&stat, self.owner(&stat)))
     }
 
     fn setattr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<(), Errno> {

@@ -33,7 +33,7 @@ mod super_block;
 mod xattr;
 
 pub use host_fd::host_fd_file;
-pub use super_block::{HostFs, HostFsParams, MapId, Sharing};
+pub use super_block::{HostFs, HostFsParams, HostOwners, MapId, Sharing};
 
 #[cfg(test)]
 mod tests;

@@ -158,11 +158,10 @@ impl HostPages {
             }
             let part = frames.slice(done, u64::try_from(n).map_err(|_| EIO)?);
             let mut src = IoSrc::from_slice(buf.get(..n).ok_or(EIO)?);
-            let mut to = part.start;
-            while src.remaining() > 0 && to < part.end {
-                let n = pwritev(self.fs.memory.fd(), &src.segs(usize::MAX), to)?;
-                src.advance(n);
-                to = to.saturating_add(u64::try_from(n).map_err(|_| EIO)?);
+            let mut filled = 0;
+            while src.remaining() > 0 && filled < part.len() {
+                let n = self.fs.memory.fill(part.slice(filled, u64::MAX), &mut src)?;
+                filled = filled.saturating_add(u64::try_from(n).map_err(|_| EIO)?);
             }
             done += part.len();
         }

@@ -13,12 +13,22 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::ENOTDIR;
 use std::any::Any;
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// Translates an id one way.
 pub type MapId = Arc<dyn Fn(u32) -> u32 + Send + Sync>;
+
+/// Whoever knows the owners of host files that stat(2) does not tell the sentry: one in a user namespace of its own sees the
+/// overflow ids for all that its namespace does not map.
+pub trait HostOwners: Send + Sync {
+    /// Whether these may be overflow ids rather than the file's own.
+    fn hides(&self, uid: u32, gid: u32) -> bool;
+
+    /// The user and group id of an open file (`O_PATH` will do); none if that cannot be learnt.
+    fn owner(&self, file: BorrowedFd<'_>) -> Option<(u32, u32)>;
+}
 
 /// Whether others may change the tree while the sandbox has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +57,8 @@ pub struct HostFsParams {
     pub writable: bool,
     /// Whether others may change the tree.
     pub sharing: Sharing,
+    /// Whom to ask for owners that are hidden from the sentry; `None` where none is.
+    pub owners: Option<Arc<dyn HostOwners>>,
     /// Guest ids for host user and group ids as the sentry sees them; `None` takes them as they are.
     pub ids_from_host: Option<(MapId, MapId)>,
     /// Host ids, as the sentry sees them, for guest user and group ids.
@@ -70,6 +82,7 @@ pub(crate) struct HostShared {
     /// under a name that is not its own any more.
     pub(crate) names: RwLock<(), { level::HOST_NAMES }>,
     pub(crate) memory: Arc<MemoryFile>,
+    pub(crate) owners: Option<Arc<dyn HostOwners>>,
     ids_from_host: Option<(MapId, MapId)>,
     ids_to_host: Option<(MapId, MapId)>,
     max_cached: u64,
@@ -153,6 +166,7 @@ impl HostFs {
             inodes: InodeCache::new(),
             names: RwLock::new(()),
             memory: params.memory,
+            owners: params.owners,
             ids_from_host: params.ids_from_host,
             ids_to_host: params.ids_to_host,
             max_cached: params.max_cached,

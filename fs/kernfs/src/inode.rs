@@ -23,8 +23,13 @@ pub(crate) struct KernInode {
 impl KernInode {
     pub(crate) fn new_inode(sb: &Arc<SuperBlock>, ino: u64, node: Node) -> Arc<Inode> {
         let file_type = node.file_type();
+        let dir = if let Node::Dir(dir) = &node { Some(dir.clone()) } else { None };
         let ops = KernInode { node, made: sb.clocks.realtime() };
-        Inode::new(sb.clone(), ino, file_type, 0, Box::new(ops))
+        let inode = Inode::new(sb.clone(), ino, file_type, 0, Box::new(ops));
+        if let Some(dir) = dir {
+            dir.attach(&inode);
+        }
+        inode
     }
 
     fn child_ino(dir: &Inode, name: &[u8]) -> u64 {

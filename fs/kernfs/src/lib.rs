@@ -22,6 +22,7 @@ mod super_block;
 
 pub use attr::{Attrs, NodeAttr};
 pub use node::{DirNode, Emit, FileNode, LinkNode, Node, NodeOps, SeqNode, emit_names};
+pub use seq::open_seq;
 pub use static_dir::StaticDir;
 pub use super_block::{SuperParams, new_super};
 

@@ -60,6 +60,11 @@ pub trait DirNode: NodeOps {
         false
     }
 
+    /// Attaches to a new inode of the directory what other parts of the kernel look for there.
+    fn attach(&self, inode: &Inode) {
+        let _ = inode;
+    }
+
     /// Makes a directory. Linux: `kernfs_syscall_ops.mkdir`.
     fn mkdir(&self, ctx: &dyn TaskContext, name: &[u8], new: &NewNode) -> Result<Node, Errno> {
         let _ = (ctx, name, new);

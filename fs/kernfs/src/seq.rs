@@ -9,6 +9,11 @@ use sentry_uapi::errno::EINVAL;
 use std::any::Any;
 use std::sync::Arc;
 
+/// An open file of text, for a [`crate::FileNode`] that makes a node of its own each time it is opened.
+pub fn open_seq(node: impl SeqNode) -> Box<dyn FileOps> {
+    Box::new(SeqFile::new(Arc::new(node)))
+}
+
 /// An open file of text.
 pub(crate) struct SeqFile {
     node: Arc<dyn SeqNode>,

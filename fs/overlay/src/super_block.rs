@@ -155,7 +155,7 @@ impl Mounter {
             cred: params.cred.clone(),
             vfs: vfs.clone(),
             fs: FsStruct::new(&Path { mnt: mnt.clone(), dentry: layer.clone() }),
-            mnt_ns: MountNamespace::new(vfs, vfs.alloc_ino(), params.user_ns.clone(), &mnt),
+            mnt_ns: MountNamespace::new(vfs, params.user_ns.clone(), &mnt),
             files: FdTable::new(),
         }
     }

@@ -5,7 +5,9 @@ use crate::sys;
 use fs_kernfs::{Node, SuperParams, new_super};
 use fs_vfs::{Dentry, FileSystemType, FsFlags, MountContext, SuperFlags, TaskContext};
 use sentry_auth::{CapSet, Cred, Kgid, UserNamespace};
-use sentry_kernel::{CurrentTask, Kernel, PidNamespace, Task, cred_may_access, ptrace_may_access};
+use sentry_kernel::{
+    CurrentTask, Kernel, OffsetClock, PidNamespace, Task, cred_may_access, ptrace_may_access,
+};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, ESRCH};
 use std::sync::{Arc, Weak};
@@ -230,7 +232,12 @@ impl FileSystemType for ProcFs {
         FsFlags::USERNS_MOUNT
     }
 
-    /// An instance for the caller's pid namespace. Linux: `proc_init_fs_context`.
+    /// Whose the caller's pid namespace is. Linux: `proc_init_fs_context`.
+    fn user_ns(&self, ctx: &dyn TaskContext) -> Arc<UserNamespace> {
+        current(ctx).map_or_else(|| ctx.cred().user_ns.clone(), |task| task.pid_ns().user_ns.clone())
+    }
+
+    /// An instance for the caller's pid namespace.
     fn mount(&self, ctx: &dyn TaskContext, mount: &MountContext<'_>) -> Result<Arc<Dentry>, Errno> {
         let pid_ns = match current(ctx) {
             Some(task) => task.pid_ns(),
@@ -240,6 +247,11 @@ impl FileSystemType for ProcFs {
         let options = ProcOptions::parse(mount.options, &ctx.cred().user_ns)?;
         self.instance(&pid_ns, &user_ns, mount.source, options)
     }
+}
+
+/// How far CLOCK_BOOTTIME of the reader's time namespace is ahead, in nanoseconds. Linux: `timens_add_boottime_ns`.
+pub(crate) fn timens_boottime(ctx: &dyn TaskContext) -> i64 {
+    current(ctx).map_or(0, |task| task.task().ns().time.offset(OffsetClock::Boottime))
 }
 
 /// Whether `cred` has CAP_SYS_ADMIN over the whole kernel. Linux: `capable(CAP_SYS_ADMIN)`.

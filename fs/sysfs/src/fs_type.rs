@@ -46,7 +46,7 @@ pub fn new_super(params: SysfsParams<'_>) -> Arc<Dentry> {
         dev: params.vfs.alloc_dev(),
         user_ns: params.user_ns,
         clocks: params.vfs.clocks.clone(),
-        flags: SuperFlags::NODEV | SuperFlags::NOEXEC,
+        flags: SuperFlags::NODEV | SuperFlags::NOEXEC | SuperFlags::USERNS_VISIBLE,
         source: params.source,
         options: String::new(),
     };
@@ -66,6 +66,11 @@ impl FileSystemType for SysfsType {
 
     fn flags(&self) -> FsFlags {
         FsFlags::USERNS_MOUNT
+    }
+
+    /// Whose the caller's network is: interfaces are what most of it is about. Linux: `sysfs_init_fs_context`.
+    fn user_ns(&self, ctx: &dyn TaskContext) -> Arc<UserNamespace> {
+        ctx.net_user_ns()
     }
 
     fn mount(&self, ctx: &dyn TaskContext, mount: &MountContext<'_>) -> Result<Arc<Dentry>, Errno> {

@@ -30,7 +30,7 @@ impl FileSystemType for TmpfsType {
     }
 
     fn mount(&self, ctx: &dyn TaskContext, mount: &MountContext<'_>) -> Result<Arc<Dentry>, Errno> {
-        let options = TmpfsOptions::parse(mount.options, self.total, &mount.user_ns)?;
+        let options = TmpfsOptions::parse(mount.options, self.total, &ctx.cred())?;
         let vfs = ctx.vfs();
         // Whoever is root only in a namespace of its own makes no devices that work. Linux: `alloc_super`.
         let initial = Arc::ptr_eq(&mount.user_ns, vfs.user_ns());

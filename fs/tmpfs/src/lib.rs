@@ -17,6 +17,7 @@ mod memfd;
 mod meta;
 mod options;
 mod quota;
+mod ramfs;
 mod rename;
 mod shmem;
 mod shmem_map;
@@ -28,6 +29,7 @@ pub use inode::make_node;
 pub use memfd::{MFD_NAME_MAX, Seals, Shmem, add_seals, get_seals};
 pub use options::TmpfsOptions;
 pub use quota::Quota;
+pub use ramfs::RamfsType;
 pub use shmem::{FaultAround, ShmemFile};
 pub use super_block::{TMPFS_MAGIC, TmpfsParams, new_super};
 

@@ -1,6 +1,6 @@
 //! Mount options. Linux: mm/shmem.c, `shmem_fs_parameters`, `shmem_parse_one`, `shmem_show_options`.
 
-use sentry_auth::{Kgid, Kuid, UserNamespace};
+use sentry_auth::{Cred, Kgid, Kuid};
 use sentry_mm::PAGE_SIZE;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EINVAL;
@@ -47,12 +47,14 @@ impl TmpfsOptions {
         }
     }
 
-    /// Options as mount(2) gives them, over the defaults. Ids are of `user_ns`.
+    /// Options as mount(2) gives them, over the defaults; it is the mounter's unless they say otherwise. Ids are of the
+    /// mounter's namespace.
     ///
     /// # Errors
     /// `EINVAL` for an unknown option, a value that is none, or an id without a mapping.
-    pub fn parse(options: &str, total: u64, user_ns: &UserNamespace) -> Result<TmpfsOptions, Errno> {
-        let mut out = TmpfsOptions::with_memory(total);
+    pub fn parse(options: &str, total: u64, cred: &Cred) -> Result<TmpfsOptions, Errno> {
+        let user_ns = &cred.user_ns;
+        let mut out = TmpfsOptions { uid: cred.fsuid, gid: cred.fsgid, ..TmpfsOptions::with_memory(total) };
         let given = Given::parse(options, out.total_pages)?;
         out.max_blocks = given.blocks.unwrap_or(out.max_blocks);
         out.max_inodes = given.inodes.unwrap_or(out.max_inodes);
@@ -161,10 +163,11 @@ fn parse_size(text: &str, total_pages: u64) -> Result<u64, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sentry_auth::UserNamespace;
 
     #[test]
     fn sizes_modes_and_ids_are_parsed_and_shown() -> Result<(), Errno> {
-        let ns = UserNamespace::new_initial();
+        let ns = Cred::root(UserNamespace::new_initial());
         let o = TmpfsOptions::parse("size=64k,mode=755,nr_inodes=1k,uid=5,inode64", 1 << 30, &ns)?;
         assert_eq!((o.max_blocks, o.max_inodes, o.mode, o.uid.to_global()), (16, 1024, 0o755, 5));
         assert_eq!(o.show(), ",size=64k,nr_inodes=1024,mode=755,uid=5,inode64");

@@ -4,7 +4,6 @@
 use crate::memfd::Seals;
 use crate::quota::Quota;
 use fs_vfs::{ExtentAt as At, Extents};
-use platform_host::io::{MAX_SEGS, pwritev};
 use sentry_mm::{FrameRange, IoDst, IoSrc, MappingSet, MemoryFile, PAGE_SIZE};
 use sentry_sync::{RwLock, RwLockWriteGuard, level};
 use sentry_uapi::Errno;
@@ -226,10 +225,7 @@ impl ShmemFile {
         if len.min(src.remaining()) < HOST_COPY_MIN {
             return src.read_seg(self.memory.segment(frames.start, frames.len())?);
         }
-        let segs = src.segs(len);
-        let n = pwritev(self.memory.fd(), segs.get(..MAX_SEGS).unwrap_or(&segs), frames.start)?;
-        src.advance(n);
-        Ok(n)
+        self.memory.fill(frames, src)
     }
 
     /// Changes the size. Linux: `shmem_setattr` and `shmem_truncate_range`.

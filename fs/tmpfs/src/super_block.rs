@@ -83,6 +83,14 @@ impl SuperOps for TmpfsSuper {
 
 /// A new, empty tmpfs; returns the root's dentry, which leads to the superblock.
 pub fn new_super(params: TmpfsParams) -> Result<Arc<Dentry>, Errno> {
+    new_super_with(params, |files| Box::new(files))
+}
+
+/// [`new_super`] for a filesystem that adds something of its own.
+pub(crate) fn new_super_with(
+    params: TmpfsParams,
+    wrap: impl FnOnce(TmpfsSuper) -> Box<dyn SuperOps>,
+) -> Result<Arc<Dentry>, Errno> {
     let options = params.options;
     let ops = TmpfsSuper {
         memory: params.memory,
@@ -97,7 +105,7 @@ pub fn new_super(params: TmpfsParams) -> Result<Arc<Dentry>, Errno> {
         params.clocks,
         params.flags | SuperFlags::ATIME,
         &params.source,
-        Box::new(ops),
+        wrap(ops),
     );
     Ok(Dentry::new_root(new_root(&sb, &options)?, b""))
 }

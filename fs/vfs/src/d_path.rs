@@ -47,6 +47,10 @@ fn path_names(path: &Path, root: &Path) -> (Vec<u8>, Reached) {
 
 /// The name of what has no path: a pipe, a socket, an anonymous file, a memfd. Linux: `d_dname`, `simple_dname`.
 fn d_dname(path: &Path) -> Option<Vec<u8>> {
+    if path.is_mount_root() {
+        // A namespace bound to a place has a path.
+        return None;
+    }
     let (parent, name) = path.dentry.parent_and_name();
     if parent.is_some() || name.is_empty() {
         return None;
@@ -83,13 +87,19 @@ pub fn d_absolute_below(path: &Path, root: &Path) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// A path from the root of its filesystem, for the fourth field of mountinfo. Linux: `dentry_path`.
+/// A path from the root of its filesystem, for the fourth field of mountinfo; of a namespace its name. Linux:
+/// `dentry_path`, `show_path`.
 pub fn dentry_path(dentry: &Arc<crate::Dentry>) -> Vec<u8> {
     let mut names: Vec<Arc<[u8]>> = Vec::new();
     let mut here = dentry.clone();
     loop {
         let (parent, name) = here.parent_and_name();
-        let Some(parent) = parent else { break };
+        let Some(parent) = parent else {
+            if names.is_empty() && !name.is_empty() {
+                return name.to_vec();
+            }
+            break;
+        };
         names.push(name);
         here = parent;
     }

@@ -1,7 +1,7 @@
 //! Linux: fs/namespace.c, mount(2).
 
 use crate::filesystem::{MountContext, mount_capable};
-use crate::mount_tree::{CopyFlags, attach_recursive_mnt, clone_mnt, copy_tree, lock_mount};
+use crate::mount_tree::{CopyFlags, attach_recursive_mnt, clone_mnt, copy_tree, lock_mount, mnt_ns_of};
 use crate::namei::{At, LookupFlags, user_path_at};
 use crate::propagation::{Propagation, change_propagation};
 use crate::{Dentry, FileType, Mount, MountFlags, MountNamespace, Path, SuperBlock, SuperFlags, TaskContext};
@@ -180,6 +180,10 @@ fn do_loopback(
 ) -> Result<(), Errno> {
     let source = source.filter(|s| !s.is_empty()).ok_or(EINVAL)?;
     let old = user_path_at(ctx, &At::Cwd, source, LookupFlags::FOLLOW)?;
+    // A mount namespace must not hold on to itself, nor to one that may hold it. Linux: `mnt_ns_loop`.
+    if mnt_ns_of(&old.dentry).is_some_and(|other| ctx.mnt_ns().id() >= other) {
+        return Err(EINVAL);
+    }
     let copy;
     let result = {
         let _lock = ctx.vfs().mounts().lock();
@@ -200,8 +204,7 @@ pub(crate) fn loopback_copy(ctx: &dyn TaskContext, old: &Path, recurse: bool) ->
         return Err(EINVAL);
     }
     // A file of nsfs may be bound wherever it was found, since it is on no mount of any namespace.
-    let foreign = !ctx.mnt_ns().owns(&old.mnt);
-    if foreign && (old.mnt.sb.fs_type != "nsfs" || recurse) {
+    if !ctx.mnt_ns().owns(&old.mnt) && old.mnt.sb.fs_type != "nsfs" {
         return Err(EINVAL);
     }
     if !recurse && old.mnt.has_locked_children(&old.dentry) {
@@ -209,7 +212,7 @@ pub(crate) fn loopback_copy(ctx: &dyn TaskContext, old: &Path, recurse: bool) ->
     }
     let vfs = ctx.vfs();
     let copy = if recurse {
-        copy_tree(vfs, &old.mnt, &old.dentry, CopyFlags::empty())?
+        copy_tree(vfs, &old.mnt, &old.dentry, CopyFlags::MNT_NS_FILE)?
     } else {
         clone_mnt(vfs, &old.mnt, &old.dentry, CopyFlags::empty())
     };
@@ -309,13 +312,13 @@ fn do_new_mount(
     flags: MountFlags,
 ) -> Result<(), Errno> {
     let fs_type = ctx.vfs().filesystems().get(args.fs_type.ok_or(EINVAL)?).ok_or(ENODEV)?;
-    let cred = ctx.cred();
-    if !mount_capable(ctx, &*fs_type, &cred.user_ns) {
+    let user_ns = fs_type.user_ns(ctx);
+    if !mount_capable(ctx, &*fs_type, &user_ns) {
         return Err(EPERM);
     }
     let source = args.source.unwrap_or(b"none");
     let options = args.data.unwrap_or_default();
-    let mount = MountContext { source, options, user_ns: cred.user_ns.clone() };
+    let mount = MountContext { source, options, user_ns };
     let root = fs_type.mount(ctx, &mount)?;
     if read_only && !root.sb().is_mounted() {
         root.sb().set_read_only(true);

@@ -2,7 +2,7 @@
 //!
 //! A lookup is one short read lock. What closing a file does runs outside the lock.
 
-use crate::{File, Resource, TaskContext, locks_remove_posix};
+use crate::{File, Resource, TaskContext, dnotify_flush, locks_remove_posix};
 use sentry_sync::{RwLock, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, EINVAL, EMFILE, ENOMEM};
@@ -113,6 +113,7 @@ fn filp_close(ctx: &dyn TaskContext, file: Arc<File>, owner: u64) -> Result<(), 
     let path_only = file.flags().contains(OpenFlags::PATH);
     let result = if path_only { Ok(()) } else { file.ops().flush(&file, ctx) };
     if !path_only {
+        dnotify_flush(&file, owner);
         locks_remove_posix(&file, owner);
     }
     drop(file);

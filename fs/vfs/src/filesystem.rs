@@ -25,7 +25,7 @@ pub struct MountContext<'a> {
     pub source: &'a [u8],
     /// Options, separated by commas, without those that are flags.
     pub options: &'a str,
-    /// Who is to own the instance: the caller's user namespace. Linux: `fc->user_ns`.
+    /// Who is to own the instance: [`FileSystemType::user_ns`]. Linux: `fc->user_ns`.
     pub user_ns: Arc<UserNamespace>,
 }
 
@@ -37,6 +37,12 @@ pub trait FileSystemType: Send + Sync {
     /// What kind it is.
     fn flags(&self) -> FsFlags {
         FsFlags::empty()
+    }
+
+    /// The user namespace that is to own what the caller mounts: the caller's own, unless the filesystem shows something
+    /// that another owns. Linux: `fc->user_ns`, as `init_fs_context` leaves it.
+    fn user_ns(&self, ctx: &dyn TaskContext) -> Arc<UserNamespace> {
+        ctx.cred().user_ns.clone()
     }
 
     /// An instance's root: a new instance, or one that is there already. Linux: `get_tree`.

@@ -92,7 +92,7 @@ pub fn do_fsopen(ctx: &dyn TaskContext, name: &[u8]) -> Result<Arc<File>, Errno>
         return Err(EPERM);
     }
     let fs_type = ctx.vfs().filesystems().get(name).ok_or(ENODEV)?;
-    let user_ns = ctx.cred().user_ns.clone();
+    let user_ns = fs_type.user_ns(ctx);
     let context =
         FsContext { fs_type: Some(fs_type), user_ns, state: state(Phase::CreateParams, false, None) };
     Ok(context.file(ctx))

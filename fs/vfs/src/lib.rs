@@ -13,6 +13,7 @@ mod block;
 mod d_path;
 mod dentry;
 mod device;
+mod dnotify;
 mod do_mount;
 mod eventfd;
 mod eventpoll;
@@ -38,6 +39,7 @@ mod namei;
 mod namei_ops;
 mod notify;
 mod notify_change;
+mod nsfs;
 mod open;
 mod path;
 mod pipe;
@@ -68,6 +70,7 @@ pub use block::{block_on_file, wait_event};
 pub use d_path::{d_absolute_below, d_path, dentry_path, getcwd};
 pub use dentry::Dentry;
 pub use device::{DeviceKind, DeviceTable, OpenSpecial};
+pub use dnotify::{dnotify_flush, fcntl_dirnotify};
 pub use do_mount::{MountArgs, do_mount, may_mount, mount_root, ms};
 pub use eventfd::do_eventfd;
 pub use eventpoll::{EpollLimits, do_epoll_create, do_epoll_ctl, do_epoll_wait};
@@ -110,6 +113,7 @@ pub use notify_change::{
     UTIME_NOW, UTIME_OMIT, do_fchmod, do_fchmodat, do_fchown, do_fchownat, do_ftruncate, do_truncate,
     do_utimes_fd, do_utimes_path, file_remove_privs, setfl, vfs_chmod, vfs_chown,
 };
+pub use nsfs::{Namespace, NsFile, NsKind, ns_get_name};
 pub use open::{
     OpenHow, OpenOp, Resolve, build_open_flags, dentry_open, do_filp_open, do_open_execat, do_sys_open,
 };

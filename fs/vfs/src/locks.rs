@@ -259,7 +259,7 @@ pub fn fcntl_setlease(ctx: &dyn TaskContext, file: &File, arg: i32) -> Result<()
         return Err(EBADF);
     }
     let cred = ctx.cred();
-    if cred.fsuid != file.inode().getattr()?.uid && !cred.capable(CapSet::LEASE) {
+    if cred.fsuid != file.inode().getattr()?.uid && !ctx.vfs().capable(&cred, CapSet::LEASE) {
         return Err(EACCES);
     }
     let regular = file.inode().file_type() == FileType::Regular;

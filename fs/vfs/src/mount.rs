@@ -293,7 +293,7 @@ impl Mount {
         // Whoever may mount a filesystem without privilege must not gain devices by it.
         !self.flags().contains(MountFlags::NODEV)
             && !self.sb.flags.contains(SuperFlags::NODEV)
-            && self.sb.user_ns.level() == 0
+            && (self.sb.user_ns.level() == 0 || self.sb.flags.contains(SuperFlags::OWN_DEVICES))
     }
 
     /// Whether reading `inode` through the mount is to move its access time, and by which rule. Linux:

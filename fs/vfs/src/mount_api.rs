@@ -76,7 +76,8 @@ impl FileOps for DetachedTree {
 }
 
 fn detached_file(ctx: &dyn TaskContext, mnt: Arc<Mount>) -> Result<Arc<File>, Errno> {
-    let ns = MountNamespace::anonymous(ctx.vfs(), ctx.mnt_ns().user_ns().clone(), mnt.clone());
+    let (user_ns, creator) = (ctx.mnt_ns().user_ns().clone(), ctx.cred().euid);
+    let ns = MountNamespace::anonymous(ctx.vfs(), user_ns, creator, mnt.clone())?;
     let path = Path { dentry: mnt.root.clone(), mnt };
     let inode = path.inode().ok_or(ENOENT)?.clone();
     Ok(File::new(path, inode, Box::new(DetachedTree { _ns: ns }), OpenFlags::PATH, ctx.cred()))

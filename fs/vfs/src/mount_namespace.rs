@@ -1,11 +1,11 @@
 //! Linux: fs/namespace.c, `struct mnt_namespace`.
 
-use crate::mount_tree::{CopyFlags, UmountFlags, commit_tree, copy_tree, lock_mnt_tree, umount_tree};
-use crate::{FsStruct, Mount, Path, TaskContext, Vfs};
-use sentry_auth::{CapSet, UserNamespace, ns_capable};
+use crate::mount_tree::{CopyFlags, UmountFlags, commit_tree, copy_tree_noting, lock_mnt_tree, umount_tree};
+use crate::{FsStruct, Mount, Namespace, NsKind, Path, Vfs};
+use sentry_auth::{Kuid, Ucount, UcountType, UserNamespace, inc_ucount};
 use sentry_sync::{Mutex, MutexGuard, WaitQueue, level};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EINVAL, ENOSPC, EPERM};
+use sentry_uapi::errno::{EINVAL, ENOSPC};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -144,54 +144,68 @@ impl NsTree {
 pub struct MountNamespace {
     pub(crate) tree: Arc<NsTree>,
     pub(crate) table: Arc<MountTable>,
+    _ucount: Option<Ucount>,
+}
+
+fn count(user_ns: &Arc<UserNamespace>, creator: Kuid) -> Result<Option<Ucount>, Errno> {
+    inc_ucount(user_ns, creator, UcountType::MntNamespaces).map(Some).ok_or(ENOSPC)
 }
 
 impl MountNamespace {
     /// The first namespace of a kernel, or of a container: `root`, mounted nowhere yet, becomes its root. As in Linux that
     /// is a mount on an empty root filesystem nobody sees, so pivot_root(2) can exchange it.
-    pub fn new(vfs: &Vfs, id: u64, user_ns: Arc<UserNamespace>, root: &Arc<Mount>) -> Arc<MountNamespace> {
-        let tree = NsTree::new(id, user_ns, false);
+    pub fn new(vfs: &Vfs, user_ns: Arc<UserNamespace>, root: &Arc<Mount>) -> Arc<MountNamespace> {
+        let tree = NsTree::new(user_ns.alloc_inum(), user_ns, false);
         let _lock = vfs.mounts().lock();
         let bottom = Mount::new_internal(vfs.alloc_mount_id(), vfs.rootfs().root.clone());
         root.attach(&bottom, &bottom.root);
         commit_tree(vfs.mounts(), &tree, &bottom);
         tree.set_root(Some(bottom));
-        Arc::new(MountNamespace { tree, table: vfs.mounts().clone() })
+        Arc::new(MountNamespace { tree, table: vfs.mounts().clone(), _ucount: None })
     }
 
     /// A tree of mounts that is in no namespace yet, for open_tree(2) and fsmount(2).
-    pub(crate) fn anonymous(vfs: &Vfs, user_ns: Arc<UserNamespace>, root: Arc<Mount>) -> MountNamespace {
+    ///
+    /// # Errors
+    /// `ENOSPC` when `creator` has too many.
+    pub(crate) fn anonymous(
+        vfs: &Vfs,
+        user_ns: Arc<UserNamespace>,
+        creator: Kuid,
+        root: Arc<Mount>,
+    ) -> Result<MountNamespace, Errno> {
+        let _ucount = count(&user_ns, creator)?;
         let tree = NsTree::new(vfs.alloc_ino(), user_ns, true);
         commit_tree(vfs.mounts(), &tree, &root);
         tree.set_root(Some(root));
-        MountNamespace { tree, table: vfs.mounts().clone() }
+        Ok(MountNamespace { tree, table: vfs.mounts().clone(), _ucount })
     }
 
-    /// A copy for clone(2), unshare(2): owned by `user_ns`, numbered `id`. Root and working directory of `fs`, the new
+    /// A copy for clone(2), unshare(2): made by `creator`, owned by `user_ns`. Root and working directory of `fs`, the new
     /// task's own, move to the copies of the mounts they are on. Linux: `copy_mnt_ns`.
     ///
     /// # Errors
-    /// `ENOSPC`; `EINVAL` if there is nothing to copy.
+    /// `ENOSPC` when the creator has too many; `EINVAL` if there is nothing to copy.
     pub fn copy_mnt_ns(
         &self,
         vfs: &Vfs,
-        id: u64,
         user_ns: &Arc<UserNamespace>,
+        creator: Kuid,
         fs: Option<&FsStruct>,
     ) -> Result<Arc<MountNamespace>, Errno> {
+        let _ucount = count(user_ns, creator)?;
         let less_privileged = !Arc::ptr_eq(user_ns, &self.tree.user_ns);
-        let tree = NsTree::new(id, user_ns.clone(), false);
-        let moved;
+        let tree = NsTree::new(user_ns.alloc_inum(), user_ns.clone(), false);
+        let mut moved = Vec::new();
         {
             let _lock = self.table.lock();
             let old = self.tree.root().ok_or(EINVAL)?;
             let mut how = CopyFlags::UNBINDABLE;
             how.set(CopyFlags::SHARED_TO_SLAVE, less_privileged);
-            let new = copy_tree(vfs, &old, &old.root, how)?;
+            let new = copy_tree_noting(vfs, &old, &old.root, how, &mut moved)?;
             if less_privileged {
                 lock_mnt_tree(&new);
             }
-            moved = old.subtree().into_iter().zip(new.subtree()).collect::<Vec<_>>();
             commit_tree(&self.table, &tree, &new);
             tree.set_root(Some(new));
         }
@@ -201,23 +215,7 @@ impl MountNamespace {
                 Some(Path { mnt: new.clone(), dentry: path.dentry.clone() })
             });
         }
-        Ok(Arc::new(MountNamespace { tree, table: self.table.clone() }))
-    }
-
-    /// Whether a task may enter the namespace by setns(2), which then sets root and working directory to
-    /// [`MountNamespace::root`]; `fs_users` is the number of tasks that share its [`FsStruct`]. Linux: `mntns_install`.
-    ///
-    /// # Errors
-    /// `EPERM`, `EINVAL`.
-    pub fn may_install(&self, ctx: &dyn TaskContext, fs_users: usize) -> Result<(), Errno> {
-        let cred = ctx.cred();
-        if !ns_capable(&cred, &self.tree.user_ns, CapSet::SYS_ADMIN)
-            || !ns_capable(&cred, &cred.user_ns, CapSet::SYS_CHROOT)
-            || !ns_capable(&cred, &cred.user_ns, CapSet::SYS_ADMIN)
-        {
-            return Err(EPERM);
-        }
-        if fs_users != 1 { Err(EINVAL) } else { Ok(()) }
+        Ok(Arc::new(MountNamespace { tree, table: self.table.clone(), _ucount }))
     }
 
     /// The number nsfs shows it by.
@@ -260,6 +258,20 @@ impl MountNamespace {
                 .mounts()
                 .iter()
                 .any(|m| m.tree.read().mountpoint.as_ref().is_some_and(|at| Arc::ptr_eq(at, dentry)))
+    }
+}
+
+impl Namespace for MountNamespace {
+    fn kind(&self) -> NsKind {
+        NsKind::Mnt
+    }
+
+    fn inum(&self) -> u64 {
+        self.id()
+    }
+
+    fn owner(&self) -> Option<Arc<UserNamespace>> {
+        Some(self.tree.user_ns.clone())
     }
 }
 

@@ -28,6 +28,8 @@ bitflags! {
         const SHARED_TO_SLAVE = 0x20;
         /// The copy receives from the original.
         const SLAVE = 0x02;
+        /// Files of mount namespaces too: a copy in a namespace that is older might keep itself alive.
+        const MNT_NS_FILE = 0x80;
     }
 
     /// How to unmount. Linux: `enum umount_tree_flags`.
@@ -82,22 +84,41 @@ pub(crate) fn clone_mnt(vfs: &Vfs, old: &Arc<Mount>, root: &Arc<Dentry>, how: Co
     new
 }
 
+/// The number of the mount namespace that a dentry is the file of. Linux: `is_mnt_ns_file`.
+pub(crate) fn mnt_ns_of(dentry: &Dentry) -> Option<u64> {
+    let inode = dentry.inode_ref()?;
+    crate::nsfs::namespace_of(inode).filter(|ns| ns.kind() == crate::NsKind::Mnt).map(|ns| ns.inum())
+}
+
 /// A copy of the tree of mounts below `root` of `top`. Linux: `copy_tree`.
 ///
 /// # Errors
-/// `EINVAL` if the top is unbindable; `EPERM` if a mount below is both unbindable and locked.
+/// `EINVAL` if the top is unbindable, or the file of a mount namespace; `EPERM` if a mount below is both unbindable and locked.
 pub(crate) fn copy_tree(
     vfs: &Vfs,
     top: &Arc<Mount>,
     root: &Arc<Dentry>,
     how: CopyFlags,
 ) -> Result<Arc<Mount>, Errno> {
+    copy_tree_noting(vfs, top, root, how, &mut Vec::new())
+}
+
+/// [`copy_tree`], which also tells what each mount is a copy of.
+pub(crate) fn copy_tree_noting(
+    vfs: &Vfs,
+    top: &Arc<Mount>,
+    root: &Arc<Dentry>,
+    how: CopyFlags,
+    copied: &mut Vec<(Arc<Mount>, Arc<Mount>)>,
+) -> Result<Arc<Mount>, Errno> {
     let unbindable =
         |m: &Mount| !how.contains(CopyFlags::UNBINDABLE) && m.flags().contains(MountFlags::UNBINDABLE);
-    if unbindable(top) {
+    let ns_file = |d: &Arc<Dentry>| !how.contains(CopyFlags::MNT_NS_FILE) && mnt_ns_of(d).is_some();
+    if unbindable(top) || ns_file(root) {
         return Err(EINVAL);
     }
     let copy = clone_mnt(vfs, top, root, how);
+    copied.push((top.clone(), copy.clone()));
     let below_root = |m: &Arc<Mount>| m.tree.read().mountpoint.clone().is_some_and(|at| at.is_subdir(root));
     let first = top.children().into_iter().filter(below_root);
     let mut todo: Vec<(Arc<Mount>, Arc<Mount>)> = first.rev().map(|m| (m, copy.clone())).collect();
@@ -108,9 +129,13 @@ pub(crate) fn copy_tree(
             }
             continue;
         }
+        if ns_file(&old.root) {
+            continue;
+        }
         let Some((_, mountpoint)) = old.parent() else { continue };
         let new = clone_mnt(vfs, &old, &old.root, how);
         new.attach(&parent, &mountpoint);
+        copied.push((old.clone(), new.clone()));
         todo.extend(old.children().into_iter().rev().map(|m| (m, new.clone())));
     }
     Ok(copy)

@@ -40,6 +40,8 @@ bitflags! {
         const MOVE_SELF = 0x800;
         /// The filesystem was unmounted.
         const UNMOUNT = 0x2000;
+        /// An entry of the directory got another name there.
+        const RENAME = 0x1000_0000;
         /// What it happened to is a directory.
         const ISDIR = 0x4000_0000;
     }

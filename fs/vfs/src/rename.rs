@@ -225,6 +225,9 @@ impl Renaming<'_, '_> {
                     moved: &Inode,
                     gone: Option<&Inode>| {
             let cookie = self.ctx.vfs().next_cookie();
+            if std::ptr::eq(from, to) {
+                fsnotify_name(from, from_name, moved, NotifyMask::RENAME, 0);
+            }
             fsnotify_name(from, from_name, moved, NotifyMask::MOVED_FROM, cookie);
             fsnotify_name(to, to_name, moved, NotifyMask::MOVED_TO, cookie);
             if let Some(gone) = gone {

@@ -29,6 +29,8 @@ bitflags! {
         /// Shows things of the whole system: may only be mounted in a user namespace where it can be seen in full
         /// already. Linux: `SB_I_USERNS_VISIBLE`.
         const USERNS_VISIBLE = 32;
+        /// Its device nodes are the filesystem's own and work in any user namespace. Linux: `SB_I_NODEV` cleared.
+        const OWN_DEVICES = 128;
         /// Dentries nobody uses are not kept. Linux: `DCACHE_DONTCACHE`.
         const DONTCACHE = 64;
     }

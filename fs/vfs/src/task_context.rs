@@ -1,7 +1,7 @@
 //! What a file operation needs of the task that asks for it.
 
 use crate::{FdTable, FsStruct, MountNamespace, Vfs};
-use sentry_auth::Cred;
+use sentry_auth::{Cred, UserNamespace};
 use sentry_mm::MemoryManager;
 use sentry_sync::{WaitQueue, Wake};
 use sentry_uapi::Errno;
@@ -55,6 +55,18 @@ pub trait TaskContext {
 
     /// Process id (thread group id) and thread id, in the first pid namespace. For owners of locks and the like.
     fn ids(&self) -> (u32, u32);
+
+    /// The user namespace that owns the caller's network namespace.
+    fn net_user_ns(&self) -> Arc<UserNamespace> {
+        self.cred().user_ns.clone()
+    }
+
+    /// How far a clock of the caller's time namespace is ahead of the kernel's, in nanoseconds: CLOCK_BOOTTIME, or
+    /// CLOCK_MONOTONIC.
+    fn timens_offset(&self, boottime: bool) -> i64 {
+        let _ = boottime;
+        0
+    }
 
     /// Sends a signal to the calling thread: SIGPIPE, SIGXFSZ. Linux: `send_sig(sig, current, 0)`.
     fn send_sig(&self, signo: i32);

@@ -51,7 +51,7 @@ impl TestContext {
     /// Root in a kernel, with `root` at the top of its mount namespace.
     pub fn with_root(vfs: Arc<Vfs>, user_ns: Arc<UserNamespace>, root: &Arc<Mount>) -> TestContext {
         let top = Path { mnt: root.clone(), dentry: root.root.clone() };
-        let mnt_ns = MountNamespace::new(&vfs, vfs.alloc_ino(), user_ns.clone(), root);
+        let mnt_ns = MountNamespace::new(&vfs, user_ns.clone(), root);
         TestContext {
             cred: Arc::new(Cred::root(user_ns)),
             vfs,

@@ -316,7 +316,7 @@ pub fn do_timerfd_create(ctx: &dyn TaskContext, clock: i32, flags: u32) -> Resul
         return Err(EINVAL);
     }
     let vfs = ctx.vfs();
-    if is_alarm(clock) && !ctx.cred().capable(CapSet::WAKE_ALARM) {
+    if is_alarm(clock) && !ctx.vfs().capable(&ctx.cred(), CapSet::WAKE_ALARM) {
         return Err(EPERM);
     }
     let timer = Arc::new_cyclic(|this| TimerFd {
@@ -358,10 +358,20 @@ pub fn do_timerfd_settime(
         return Err(EINVAL);
     }
     let timer = &file.downcast::<TimerFile>().ok_or(EINVAL)?.0;
-    if is_alarm(timer.clock) && !ctx.cred().capable(CapSet::WAKE_ALARM) {
+    if is_alarm(timer.clock) && !ctx.vfs().capable(&ctx.cred(), CapSet::WAKE_ALARM) {
         return Err(EPERM);
     }
-    timer.settime(flags, new)
+    let mut new = *new;
+    if flags & TFD_TIMER_ABSTIME != 0 && new.it_value.to_nanos() != 0 {
+        let ahead = match timer.clock {
+            CLOCK_REALTIME | CLOCK_REALTIME_ALARM => 0,
+            clock => ctx.timens_offset(matches!(clock, CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM)),
+        };
+        // A time that has passed is not one of disarming.
+        let at = new.it_value.to_nanos().saturating_sub(ahead).max(1);
+        new.it_value = Timespec::from_nanos(at);
+    }
+    timer.settime(flags, &new)
 }
 
 /// timerfd_gettime(2): the time left, and the period. `EINVAL` for a file that is no timerfd.

@@ -3,6 +3,7 @@
 //! Linux: fs/anon_inodes.c, fs/pipe.c (`pipefs`), net/socket.c (`sockfs`).
 
 use crate::locks::FileLocks;
+use crate::nsfs::{Namespace, Nsfs};
 use crate::timerfd::RealtimeTimers;
 use crate::{
     Attr, Dentry, File, FileOps, FileType, Inode, InodeOps, Mount, Path, StatFs, SuperBlock, SuperFlags,
@@ -51,6 +52,7 @@ pub struct Vfs {
     sockfs: Arc<Mount>,
     anonfs: Arc<Mount>,
     rootfs: Arc<Mount>,
+    nsfs: Nsfs,
     next_ino: AtomicU64,
     next_dev: AtomicU64,
     next_mount: AtomicU64,
@@ -89,6 +91,7 @@ impl Vfs {
             sockfs: mount(2, "sockfs", 0x534f_434b),
             anonfs: mount(3, "anon_inodefs", 0x0904_1934),
             rootfs: mount(4, "rootfs", 0x8584_58f6),
+            nsfs: Nsfs::new(5, makedev(0, 5), user_ns, &clocks),
             timers: TimerQueue::new(clocks.clone()),
             pipes: Arc::new(PipeLimits::new()),
             inotify: Arc::new(InotifyLimits::new()),
@@ -197,6 +200,11 @@ impl Vfs {
     /// The path of an inode on one of the kernel's own filesystems; `name` is all that `d_path` shows of it.
     pub fn pseudo_path(&self, fs: Pseudo, inode: Arc<Inode>, name: &[u8]) -> Path {
         Path { mnt: self.pseudo_mount(fs).clone(), dentry: Dentry::new_root(inode, name) }
+    }
+
+    /// The place of a namespace, to be opened or mounted. Linux: `ns_get_path`.
+    pub fn ns_get_path(&self, ns: Arc<dyn Namespace>) -> Path {
+        self.nsfs.path(ns)
     }
 
     /// Mounts a filesystem for the kernel's own use, in no tree. Linux: `kern_mount`.

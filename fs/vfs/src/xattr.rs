@@ -3,7 +3,10 @@
 use crate::notify::{NotifyMask, fsnotify_dentry};
 use crate::security_xattr::XATTR_NAME_CAPS;
 use crate::{Access, FileType, Inode, Path, TaskContext, XattrFlags};
-use sentry_auth::{CapSet, capable_wrt_inode_uidgid, inode_owner_or_capable, ns_capable};
+use sentry_auth::{
+    CapSet, cap_convert_nscap, cap_inode_getsecurity, capable_wrt_inode_uidgid, inode_owner_or_capable,
+    ns_capable,
+};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{E2BIG, EINVAL, ENODATA, ENOENT, EOPNOTSUPP, EPERM, ERANGE};
 use sentry_uapi::stat::S_ISVTX;
@@ -45,7 +48,7 @@ fn xattr_permission(ctx: &dyn TaskContext, inode: &Inode, name: &[u8], access: A
     inode.permission(&cred, access)
 }
 
-/// Whether the caller may change a `security.` attribute. Linux: `cap_inode_setxattr`, `cap_convert_nscap`.
+/// Whether the caller may change a `security.` attribute. Linux: `cap_inode_setxattr`, `cap_inode_removexattr`.
 fn may_change_security(ctx: &dyn TaskContext, inode: &Inode, name: &[u8]) -> Result<(), Errno> {
     if !name.starts_with(b"security.") {
         return Ok(());
@@ -94,11 +97,18 @@ pub fn vfs_setxattr(
     if value.len() > XATTR_SIZE_MAX {
         return Err(E2BIG);
     }
-    if name == XATTR_NAME_CAPS {
+    let converted;
+    let value = if name == XATTR_NAME_CAPS && !value.is_empty() {
+        let attr = inode.getattr()?;
+        converted = cap_convert_nscap(value, &ctx.cred(), &inode.sb().user_ns, attr.uid, attr.gid)?;
+        &converted
+    } else {
+        value
+    };
+    xattr_permission(ctx, inode, name, Access::WRITE)?;
+    if name != XATTR_NAME_CAPS {
         may_change_security(ctx, inode, name)?;
     }
-    xattr_permission(ctx, inode, name, Access::WRITE)?;
-    may_change_security(ctx, inode, name)?;
     resolve_name(name)?;
     if name.starts_with(b"security.") {
         inode.nosec.store(false, Ordering::Release);
@@ -117,7 +127,11 @@ pub fn vfs_getxattr(ctx: &dyn TaskContext, path: &Path, name: &[u8]) -> Result<V
     let inode = path.inode().ok_or(ENOENT)?;
     xattr_permission(ctx, inode, name, Access::READ)?;
     resolve_name(name)?;
-    inode.ops().getxattr(inode, name)
+    let value = inode.ops().getxattr(inode, name)?;
+    if name == XATTR_NAME_CAPS {
+        return cap_inode_getsecurity(&value, &ctx.cred().user_ns, &inode.sb().user_ns);
+    }
+    Ok(value)
 }
 
 /// listxattr(2) at a path: the names, each with a zero behind it. Linux: `vfs_listxattr`.

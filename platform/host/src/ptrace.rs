@@ -122,6 +122,20 @@ pub fn get_siginfo(tid: i32) -> Result<SigInfo, Errno> {
     Ok(SigInfo { signo: info.si_signo, code: info.si_code, addr, syscall })
 }
 
+/// Reads one word of the thread's memory.
+///
+/// # Errors
+/// `EIO` or `EFAULT` where nothing is mapped; `ESRCH`.
+pub fn peek_text(tid: i32, addr: u64) -> Result<u64, Errno> {
+    let mut word = 0_u64;
+    // The raw call stores the word; libc's wrapper returns it in place of the error.
+    // SAFETY: the call writes one word, which `word` has room for.
+    let result = unsafe {
+        libc::syscall(libc::SYS_ptrace, libc::c_long::from(libc::PTRACE_PEEKTEXT), tid, addr, &raw mut word)
+    };
+    check(result).map(|_| word)
+}
+
 /// Sets the mask of blocked signals; bit n stands for signal n + 1.
 ///
 /// # Errors

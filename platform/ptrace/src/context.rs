@@ -1,6 +1,7 @@
 //! The processor state of one task: a stub thread and the host thread that traces it.
 
 use crate::Shared;
+use crate::access;
 use crate::address_space::PtraceAddressSpace;
 use crate::fpu;
 use crate::interrupt::PtraceInterrupter;
@@ -161,7 +162,7 @@ impl PtraceContext {
             WaitStatus::SyscallStop => Stop::Trap(trap::syscall_stop(regs)),
             WaitStatus::SignalStop(_) => {
                 let info = ptrace::get_siginfo(tid).map_err(ptrace_error("PTRACE_GETSIGINFO"))?;
-                trap::signal_stop(regs, &info)
+                trap::signal_stop(regs, &info, |regs, addr| access::of_fault(tid, regs, addr))
                     .or_else(|| trap::passed_over(regs))
                     .map_or(Stop::Ignored, Stop::Trap)
             }

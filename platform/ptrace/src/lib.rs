@@ -11,6 +11,7 @@
 //! Lock order: an address space's state before everything else here; no lock is held while guest code runs.
 #![deny(missing_docs)]
 
+mod access;
 mod address_space;
 mod context;
 mod control_file;

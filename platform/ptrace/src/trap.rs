@@ -72,7 +72,13 @@ pub(crate) fn passed_over(regs: &mut PtRegs) -> Option<Trap> {
 }
 
 /// A stop at a signal; `None` for one that was sent from outside, which the guest must not see.
-pub(crate) fn signal_stop(regs: &mut PtRegs, info: &SigInfo) -> Option<Trap> {
+///
+/// `access` finds out how a page fault's address was accessed, given the registers.
+pub(crate) fn signal_stop(
+    regs: &mut PtRegs,
+    info: &SigInfo,
+    access: impl FnOnce(&PtRegs, u64) -> AccessType,
+) -> Option<Trap> {
     // The host kernel's own signals have positive codes, those sent by kill(2) and its kin do not.
     if info.code <= 0 {
         return None;
@@ -91,7 +97,7 @@ pub(crate) fn signal_stop(regs: &mut PtRegs, info: &SigInfo) -> Option<Trap> {
             Some(GENERAL_PROTECTION)
         }
         libc::SIGSEGV if code == SEGV_MAPERR || code == SEGV_ACCERR => {
-            Some(Trap::Fault(Fault { addr, access: AccessType::Unknown }))
+            Some(Trap::Fault(Fault { addr, access: access(regs, addr) }))
         }
         libc::SIGSEGV | libc::SIGBUS | libc::SIGTRAP | libc::SIGILL | libc::SIGFPE => {
             // A general protection fault and a breakpoint have no address; the union holds something else.

@@ -9,8 +9,8 @@ use platform::{AccessType, Fault, GuestSignal, Prot, PtRegs, Trap};
 const SI_KERNEL: i32 = 0x80;
 const GENERAL_PROTECTION: Trap = Trap::Signal(GuestSignal { signo: libc::SIGSEGV, code: SI_KERNEL, addr: 0 });
 
-fn fault(addr: u64) -> Trap {
-    Trap::Fault(Fault { addr, access: AccessType::Unknown })
+fn fault(addr: u64, access: AccessType) -> Trap {
+    Trap::Fault(Fault { addr, access })
 }
 
 /// Runs `code` from the registers of a fresh program as changed by `change`.
@@ -62,11 +62,11 @@ fn accesses_the_address_space_does_not_allow_fault() {
     // mov rax, [rdi]; mov [rsi], rax; jmp rdx
     let code = [0x48, 0x8b, 0x07, 0x48, 0x89, 0x06, 0xff, 0xe2];
     let (trap, regs) = trap_of(&code, |regs| regs.rdi = 0x1234_5678);
-    assert_eq!((trap, regs.rip), (fault(0x1234_5678), CODE));
+    assert_eq!((trap, regs.rip), (fault(0x1234_5678, AccessType::Read), CODE));
     let (trap, regs) = trap_of(&code, |regs| (regs.rdi, regs.rsi) = (DATA, CODE + 8));
-    assert_eq!((trap, regs.rip), (fault(CODE + 8), CODE + 3));
+    assert_eq!((trap, regs.rip), (fault(CODE + 8, AccessType::Write), CODE + 3));
     let (trap, regs) = trap_of(&code, |regs| (regs.rdi, regs.rsi, regs.rdx) = (DATA, DATA, DATA + 16));
-    assert_eq!((trap, regs.rip), (fault(DATA + 16), DATA + 16));
+    assert_eq!((trap, regs.rip), (fault(DATA + 16, AccessType::Execute), DATA + 16));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn an_access_can_be_repaired_and_repeated() {
     let (aspace, mut context) = (machine.aspace(), machine.context());
     let mut regs = regs();
     regs.rdi = 0x1000_0000;
-    assert_eq!(run(&mut context, &aspace, &mut regs), fault(regs.rdi));
+    assert_eq!(run(&mut context, &aspace, &mut regs), fault(regs.rdi, AccessType::Read));
     aspace.apply(vec![map(regs.rdi, PAGE, Prot::READ, DATA_OFFSET + 4 * PAGE)]).unwrap();
     assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
     assert_eq!(regs.orig_rax, 42);
@@ -141,7 +141,7 @@ fn calls_into_the_vsyscall_page_are_syscalls_or_faults() {
             Trap::Syscall => {
                 assert_eq!((regs.orig_rax, regs.rip, regs.rsp), (nr, CODE + 2, DATA + 4 * PAGE));
             }
-            other => assert_eq!(other, fault(address + offset)),
+            other => assert_eq!(other, fault(address + offset, AccessType::Execute)),
         }
     }
 }
@@ -172,7 +172,7 @@ fn registers_no_program_may_have_do_no_harm() {
     }
     for value in [0, 0x7fff_ffff_f000, 0xffff_8000_0000_0000] {
         let mut wild = PtRegs { rip: value, ..regs() };
-        assert_eq!(run(&mut context, &aspace, &mut wild), fault(value), "{value:#x}");
+        assert_eq!(run(&mut context, &aspace, &mut wild), fault(value, AccessType::Execute), "{value:#x}");
     }
     assert_eq!(run(&mut context, &aspace, &mut regs()), Trap::Syscall);
 }

@@ -1,20 +1,22 @@
 //! The file trees of a container: its root, what is mounted over it, and the devices.
 
-use crate::boot::root::{HostTree, HostTrees};
+use crate::boot::root::{FILE_NAME, HostTree, HostTrees};
+use crate::container::mount_options::flags;
 use crate::container::{ContainerSpec, Mount as SpecMount, MountSource};
 use crate::sandbox::owners::Owners;
-use anyhow::{Context, Result, anyhow};
-use fs_hostfs::{HostFs, HostFsParams, Sharing};
+use anyhow::{Context, Result, anyhow, bail};
+use fs_hostfs::{HostFs, HostFsParams, HostOwners, Sharing};
 use fs_overlay::OverlayParams;
 use fs_tmpfs::{TmpfsOptions, TmpfsParams};
 use fs_vfs::{
-    At, Dentry, FsStruct, LookupFlags, Mount, MountArgs, MountNamespace, SuperFlags, TaskContext, do_mkdirat,
-    do_mknodat, do_mount, do_symlinkat, user_path_at,
+    At, Dentry, FsStruct, LookupFlags, Mount, MountArgs, MountFlags, MountNamespace, SuperFlags, TaskContext,
+    do_fchownat, do_mkdirat, do_mknodat, do_mount, do_symlinkat, user_path_at,
 };
-use sentry_auth::Cred;
+use sentry_auth::{Cred, Kgid, Kuid, UserNamespace};
 use sentry_kernel::{CurrentTask, Kernel};
 use sentry_uapi::Errno;
-use sentry_uapi::stat::{S_IFBLK, S_IFCHR, S_IFIFO, makedev};
+use sentry_uapi::fcntl::AT_SYMLINK_NOFOLLOW;
+use sentry_uapi::stat::{S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, makedev};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path as HostPath;
@@ -31,8 +33,15 @@ pub(super) struct Files {
     pub(super) mnt_ns: Arc<MountNamespace>,
     /// Its root and working directory.
     pub(super) fs: Arc<FsStruct>,
-    /// Filesystems of the host to be mounted, by the index of their mount.
-    binds: Vec<Option<Arc<Dentry>>>,
+    /// What of the host is to be mounted, by the index of its mount.
+    binds: Vec<Option<Bind>>,
+}
+
+/// A filesystem of the host to be mounted.
+enum Bind {
+    Directory(Arc<Dentry>),
+    /// The directory whose entry [`FILE_NAME`] is.
+    File(Arc<Dentry>),
 }
 
 fn sys<T>(what: impl FnOnce() -> String, result: Result<T, Errno>) -> Result<T> {
@@ -45,26 +54,27 @@ impl Files {
         kernel: &Arc<Kernel>,
         spec: &ContainerSpec,
         trees: HostTrees,
-        _owners: Option<Owners>,
+        owners: Option<Owners>,
         cpuinfo: &[u8],
     ) -> Result<Files> {
         register(kernel, cpuinfo)?;
-        let host = hostfs(kernel, trees.root, spec.root.writes_to_host(), "root")?;
+        let owners = owners.map(|owners| Arc::new(owners) as Arc<dyn HostOwners>);
+        let host = hostfs(kernel, trees.root, spec.root.writes_to_host(), "root", owners.clone())?;
         let root = if spec.root.overlay { overlay(kernel, host)? } else { host };
         if spec.root.readonly {
             root.sb().set_read_only(true);
         }
         let mnt = Mount::new_internal(kernel.vfs.alloc_mount_id(), root);
-        let mnt_ns = MountNamespace::new(&kernel.vfs, kernel.alloc_inum(), kernel.user_ns.clone(), &mnt);
+        let mnt_ns = MountNamespace::new(&kernel.vfs, kernel.user_ns.clone(), &mnt);
         let path = mnt_ns.root().context("the root is not mounted")?;
         let fs = FsStruct::new(&path);
         let mut binds = Vec::new();
         for (tree, mount) in trees.binds.into_iter().zip(&spec.mounts) {
+            let shown = mount.destination.to_string_lossy();
+            let open = |fd| hostfs(kernel, fd, !mount.options.readonly(), &shown, owners.clone());
             binds.push(match tree {
-                Some(HostTree::Directory(fd) | HostTree::File(fd)) => {
-                    let writable = !mount.options.readonly();
-                    Some(hostfs(kernel, fd, writable, &mount.destination.to_string_lossy())?)
-                }
+                Some(HostTree::Directory(fd)) => Some(Bind::Directory(open(fd)?)),
+                Some(HostTree::File(fd)) => Some(Bind::File(open(fd)?)),
                 None => None,
             });
         }
@@ -72,10 +82,17 @@ impl Files {
     }
 
     /// Mounts and makes everything the specification asks for, as root of the container.
-    pub(super) fn mount_all(&self, ctx: &CurrentTask, spec: &ContainerSpec) -> Result<()> {
+    pub(super) fn mount_all(
+        &self,
+        ctx: &CurrentTask,
+        spec: &ContainerSpec,
+        user_ns: &UserNamespace,
+    ) -> Result<()> {
+        // Modes are as the specification has them; the process gets its own mask later.
+        ctx.fs().set_umask(0);
         for (mount, bind) in spec.mounts.iter().zip(&self.binds) {
             let at = || format!("mount {}", mount.destination.display());
-            self.mount_one(ctx, mount, bind.as_ref()).with_context(at)?;
+            self.mount_one(ctx, mount, bind.as_ref(), user_ns).with_context(at)?;
         }
         for (path, target) in &spec.symlinks {
             make_parent(ctx, path)?;
@@ -92,8 +109,12 @@ impl Files {
                 DeviceKind::Fifo => S_IFIFO,
             };
             let dev = makedev(device.major, device.minor);
-            let made = do_mknodat(ctx, &At::Cwd, device.path.as_os_str().as_bytes(), kind | device.mode, dev);
-            ignore_existing(made).map_err(|e| anyhow!("{}: {}", device.path.display(), e.message()))?;
+            let path = device.path.as_os_str().as_bytes();
+            let made = match do_mknodat(ctx, &At::Cwd, path, kind | device.mode, dev) {
+                Ok(()) => give_to(ctx, path, (device.uid, device.gid), user_ns),
+                other => ignore_existing(other),
+            };
+            made.map_err(|e| anyhow!("{}: {}", device.path.display(), e.message()))?;
         }
         for path in &spec.masked_paths {
             mask(ctx, path)?;
@@ -104,7 +125,13 @@ impl Files {
         Ok(())
     }
 
-    fn mount_one(&self, ctx: &CurrentTask, mount: &SpecMount, bind: Option<&Arc<Dentry>>) -> Result<()> {
+    fn mount_one(
+        &self,
+        ctx: &CurrentTask,
+        mount: &SpecMount,
+        bind: Option<&Bind>,
+        user_ns: &UserNamespace,
+    ) -> Result<()> {
         let target = mount.destination.as_os_str().as_bytes();
         let flags = mount.options.flags;
         match (&mount.source, bind) {
@@ -114,30 +141,70 @@ impl Files {
                     return Ok(());
                 }
                 make_directories(ctx, &mount.destination)?;
+                let data = kernel_ids(&mount.options.data, user_ns)?;
                 let args = MountArgs {
                     source: Some(source.as_bytes()),
                     fs_type: Some(fstype.as_bytes()),
                     flags,
-                    data: Some(&mount.options.data),
+                    data: Some(&data),
                 };
                 sys(|| fstype.clone(), do_mount(ctx, target, &args))
             }
-            (MountSource::Bind { .. }, Some(root)) => {
-                make_directories(ctx, &mount.destination)?;
+            (MountSource::Bind { .. }, Some(bind)) => {
+                let root = match bind {
+                    Bind::Directory(root) => {
+                        make_directories(ctx, &mount.destination)?;
+                        root.clone()
+                    }
+                    Bind::File(directory) => {
+                        make_file(ctx, &mount.destination)?;
+                        only_entry(ctx, directory)?
+                    }
+                };
                 let at = sys(|| "path".into(), user_path_at(ctx, &At::Cwd, target, LookupFlags::FOLLOW))?;
-                let mounted = fs_vfs::mount_root(ctx, root.clone(), &at, flags);
-                sys(|| "bind".into(), mounted)
+                sys(|| "bind".into(), fs_vfs::mount_root(ctx, root, &at, flags))
             }
-            (MountSource::Bind { path, .. }, None) => {
-                tracing::warn!(
-                    "{}: only directories can be bound yet; {} left out",
-                    path.display(),
-                    mount.destination.display()
-                );
-                Ok(())
-            }
+            (MountSource::Bind { path, .. }, None) => bail!("{} has not been opened", path.display()),
         }
     }
+}
+
+/// The file of a [`HostTree::File`], as the root of a mount.
+fn only_entry(ctx: &CurrentTask, directory: &Dentry) -> Result<Arc<Dentry>> {
+    let inode = directory.inode().context("a root without an inode")?;
+    let name = FILE_NAME.as_bytes();
+    let file = sys(|| "bind".into(), inode.ops().lookup(&inode, ctx, name))?;
+    Ok(Dentry::new_root(file, b""))
+}
+
+/// Mount options as somebody of the first user namespace would write them for what one of `user_ns` means.
+fn kernel_ids(data: &str, user_ns: &UserNamespace) -> Result<String> {
+    if user_ns.level() == 0 {
+        return Ok(data.to_owned());
+    }
+    let option = |option: &str| -> Result<String> {
+        let Some((name @ ("uid" | "gid"), id)) = option.split_once('=') else { return Ok(option.to_owned()) };
+        let id = id.parse().with_context(|| format!("{option}: expected a number"))?;
+        let mapped = match name {
+            "uid" => Some(user_ns.make_kuid(id)).filter(|id| id.is_valid()).map(Kuid::to_global),
+            _ => Some(user_ns.make_kgid(id)).filter(|id| id.is_valid()).map(Kgid::to_global),
+        };
+        let mapped = mapped.with_context(|| format!("{option}: expected an id of linux.{name}Mappings"))?;
+        Ok(format!("{name}={mapped}"))
+    };
+    let options: Vec<_> = data.split(',').map(option).collect::<Result<_>>()?;
+    Ok(options.join(","))
+}
+
+/// Gives what has just been made to a user and a group of `user_ns`.
+fn give_to(
+    ctx: &CurrentTask,
+    path: &[u8],
+    (uid, gid): (u32, u32),
+    user_ns: &UserNamespace,
+) -> Result<(), Errno> {
+    let (uid, gid) = (user_ns.make_kuid(uid), user_ns.make_kgid(gid));
+    do_fchownat(ctx, &At::Cwd, path, uid.to_global(), gid.to_global(), AT_SYMLINK_NOFOLLOW)
 }
 
 fn ignore_existing(result: Result<(), Errno>) -> Result<(), Errno> {
@@ -157,6 +224,17 @@ fn make_directories(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
         make_directories(ctx, parent)?;
     }
     sys(|| path.display().to_string(), ignore_existing(do_mkdirat(ctx, &At::Cwd, bytes, 0o755)))
+}
+
+/// Makes an empty file to mount another over, where there is nothing.
+fn make_file(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
+    let bytes = path.as_os_str().as_bytes();
+    if user_path_at(ctx, &At::Cwd, bytes, LookupFlags::FOLLOW).is_ok() {
+        return Ok(());
+    }
+    make_parent(ctx, path)?;
+    let made = do_mknodat(ctx, &At::Cwd, bytes, S_IFREG | 0o644, 0);
+    sys(|| path.display().to_string(), ignore_existing(made))
 }
 
 /// Makes the directory a path is in, where it is missing.
@@ -180,18 +258,30 @@ fn mask(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
 /// Makes a path read-only by a bind mount of itself.
 fn read_only(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
     let bytes = path.as_os_str().as_bytes();
-    if user_path_at(ctx, &At::Cwd, bytes, LookupFlags::FOLLOW).is_err() {
-        return Ok(());
-    }
+    let Ok(found) = user_path_at(ctx, &At::Cwd, bytes, LookupFlags::FOLLOW) else { return Ok(()) };
+    // What the mount forbids already stays forbidden.
+    let kept = [
+        (MountFlags::NOSUID, flags::MS_NOSUID),
+        (MountFlags::NODEV, flags::MS_NODEV),
+        (MountFlags::NOEXEC, flags::MS_NOEXEC),
+    ];
+    let mnt_flags = found.mnt.flags();
+    let kept = kept.iter().filter(|(flag, _)| mnt_flags.contains(*flag)).fold(0, |all, (_, ms)| all | ms);
     let bind = MountArgs { source: Some(bytes), fs_type: None, flags: MS_BIND | MS_REC, data: None };
-    let remount = MountArgs { flags: MS_BIND | MS_REMOUNT | MS_RDONLY, ..bind };
+    let remount = MountArgs { flags: MS_BIND | MS_REMOUNT | MS_RDONLY | kept, ..bind };
     let what = || format!("read-only {}", path.display());
     sys(what, do_mount(ctx, bytes, &bind))?;
     sys(what, do_mount(ctx, bytes, &remount))
 }
 
 /// A host directory as a filesystem.
-fn hostfs(kernel: &Arc<Kernel>, fd: OwnedFd, writable: bool, source: &str) -> Result<Arc<Dentry>> {
+fn hostfs(
+    kernel: &Arc<Kernel>,
+    fd: OwnedFd,
+    writable: bool,
+    source: &str,
+    owners: Option<Arc<dyn HostOwners>>,
+) -> Result<Arc<Dentry>> {
     /// Descriptors kept open that nobody uses.
     const MAX_FDS: usize = 512;
     /// Cached contents kept that nobody maps.
@@ -207,6 +297,7 @@ fn hostfs(kernel: &Arc<Kernel>, fd: OwnedFd, writable: bool, source: &str) -> Re
             source: source.as_bytes().to_vec(),
             writable,
             sharing: if writable { Sharing::Shared } else { Sharing::Exclusive },
+            owners,
             ids_from_host: None,
             ids_to_host: None,
             max_fds: MAX_FDS,
@@ -247,6 +338,7 @@ fn register(kernel: &Arc<Kernel>, cpuinfo: &[u8]) -> Result<()> {
     let total = kernel.memory.limit();
     let all = || -> Result<(), Errno> {
         vfs.filesystems().register(Arc::new(fs_tmpfs::TmpfsType::new(kernel.memory.clone(), total)))?;
+        vfs.filesystems().register(Arc::new(fs_tmpfs::RamfsType::new(kernel.memory.clone())))?;
         fs_devtmpfs::register_mem_devices(vfs, &kernel.memory)?;
         fs_devpts::register(kernel)?;
         let dev = fs_devtmpfs::new_super(fs_devtmpfs::DevtmpfsParams {

@@ -1,8 +1,9 @@
 //! The first process of a container.
 
 use super::files::Files;
+use super::identity::Identity;
 use super::{CommandError, StdioFd, terminal};
-use crate::container::{Capabilities, ContainerSpec, Process};
+use crate::container::{ContainerSpec, Process};
 use crate::sandbox::control::ControlChannel;
 use anyhow::{Context, Result, anyhow};
 use fs_devpts::Console;
@@ -12,17 +13,14 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::fstat;
 use platform_host::poller::HostPoller;
 use platform_host::tty::WindowSize;
-use sentry_auth::{Cred, GroupInfo};
-use sentry_kernel::{
-    CgroupNamespace, CurrentTask, InitProcess, IpcNamespace, Kernel, NsProxy, ThreadGroup, TimeNamespace,
-    UtsNames, UtsNamespace, init_rlimits,
-};
+use sentry_auth::Cred;
+use sentry_kernel::{CurrentTask, InitProcess, Kernel, NsProxy, ThreadGroup, UtsNames, init_rlimits};
 use sentry_loader::Arguments;
-use sentry_net::NetNamespace;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, ENOENT, ENOTDIR};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::resource::{RLIMIT_STACK, Rlimit};
+use sentry_uapi::sched::CloneFlags;
 use sentry_uapi::sigaction::{SIG_IGN, SigAction};
 use sentry_uapi::signal::NSIG;
 use std::os::fd::OwnedFd;
@@ -42,12 +40,11 @@ pub(super) fn start(
     poller: &HostPoller,
     control: &Arc<ControlChannel>,
 ) -> Result<(Arc<ThreadGroup>, Option<Arc<Console>>)> {
-    let root = Arc::new(Cred::root(kernel.user_ns.clone()));
-    let cred = user_cred(kernel, &spec.process)?;
-    let stdio = open_stdio(kernel, stdio, poller, &Arc::new(cred.clone()))?;
-    let ns = namespaces(kernel, &spec, &files);
+    let identity = Identity::new(kernel, &spec)?;
+    let stdio = open_stdio(kernel, stdio, poller, &Arc::new(identity.process.clone()))?;
+    let ns = namespaces(kernel, &identity, &spec, &files);
     let init = InitProcess {
-        cred: (*root).clone(),
+        cred: identity.maker.clone(),
         fs: files.fs.clone(),
         files: FdTable::new(),
         ns,
@@ -58,7 +55,7 @@ pub(super) fn start(
     let (report, outcome) = mpsc::channel();
     let group = kernel
         .start_init(init, move |task| {
-            let result = prepare(task, &spec, &files, stdio, terminal, cred);
+            let result = prepare(task, &spec, &files, stdio, terminal, identity);
             let failed = result.is_err();
             // The other end waits for exactly one message.
             let _ = report.send(result);
@@ -77,10 +74,10 @@ fn prepare(
     files: &Files,
     stdio: [Stdio; 3],
     terminal: Option<WindowSize>,
-    cred: Cred,
+    identity: Identity,
 ) -> Result<Option<Arc<Console>>> {
-    files.mount_all(task, spec)?;
-    let console = terminal.map(|size| terminal::open(task, &cred, size)).transpose()?;
+    files.mount_all(task, spec, &identity.user_ns)?;
+    let console = terminal.map(|size| terminal::open(task, &identity.process, size)).transpose()?;
     let table = TaskContext::files(task);
     for fd in stdio {
         let file = match (fd, &console) {
@@ -95,7 +92,12 @@ fn prepare(
     for signo in (1..=NSIG).filter(|s| spec.process.ignored_signals & (1 << (s - 1)) != 0) {
         sighand.set(signo, SigAction { handler: SIG_IGN, ..SigAction::default() });
     }
-    task.commit_creds(cred);
+    if identity.is_mapped() {
+        // Its mounts are its own, but what has been mounted for it cannot be taken away piece by piece.
+        task.commit_creds(identity.root);
+        task.unshare(CloneFlags::NEWNS).map_err(|e| anyhow!("mount namespace: {}", e.message()))?;
+    }
+    task.commit_creds(identity.process);
     let cwd = spec.process.cwd.as_os_str().as_bytes();
     chdir(task, cwd).map_err(|e| anyhow!("chdir to cwd ({:?}): {}", spec.process.cwd, e.message()))?;
     exec(task, &spec.process)?;
@@ -156,21 +158,6 @@ fn find(task: &CurrentTask, name: &[u8], process: &Process) -> Result<(Vec<u8>, 
     Err(result)
 }
 
-fn user_cred(kernel: &Kernel, process: &Process) -> Result<Cred> {
-    let ns = kernel.user_ns.clone();
-    let user = &process.user;
-    let groups =
-        GroupInfo::from_user(&ns, &user.additional_gids).map_err(|e| anyhow!("groups: {}", e.message()))?;
-    let mut cred = Cred::user(ns.clone(), ns.make_kuid(user.uid), ns.make_kgid(user.gid), groups);
-    let Capabilities { bounding, effective, inheritable, permitted, ambient } = process.capabilities;
-    cred.cap_bset = bounding;
-    cred.cap_effective = effective;
-    cred.cap_inheritable = inheritable;
-    cred.cap_permitted = permitted;
-    cred.cap_ambient = ambient;
-    Ok(cred)
-}
-
 fn rlimits(process: &Process) -> [Rlimit; sentry_uapi::resource::RLIM_NLIMITS] {
     let mut limits = init_rlimits();
     for l in &process.rlimits {
@@ -181,23 +168,12 @@ fn rlimits(process: &Process) -> [Rlimit; sentry_uapi::resource::RLIM_NLIMITS] {
     limits
 }
 
-fn namespaces(kernel: &Arc<Kernel>, spec: &ContainerSpec, files: &Files) -> NsProxy {
-    let user_ns = &kernel.user_ns;
+fn namespaces(kernel: &Kernel, identity: &Identity, spec: &ContainerSpec, files: &Files) -> NsProxy {
     let names = UtsNames {
         nodename: spec.hostname.as_bytes().to_vec(),
         domainname: spec.domainname.as_bytes().to_vec(),
     };
-    let time = Arc::new(TimeNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() });
-    NsProxy {
-        mnt: files.mnt_ns.clone(),
-        uts: UtsNamespace::new(kernel.alloc_inum(), user_ns.clone(), names),
-        ipc: Arc::new(IpcNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() }),
-        net: NetNamespace::new_initial(user_ns.clone(), kernel.clocks.clone()),
-        pid_for_children: kernel.root_pid_ns.clone(),
-        cgroup: Arc::new(CgroupNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() }),
-        time: time.clone(),
-        time_for_children: time,
-    }
+    NsProxy::new_initial(kernel, &identity.user_ns, files.mnt_ns.clone(), names)
 }
 
 /// A standard descriptor of the first process.

@@ -44,15 +44,19 @@ pub fn run(
     confinement: Confinement,
 ) -> Result<ExitStatus> {
     let memory = MemoryFile::new().map_err(|e| anyhow!("cannot make the memory file: {e}"))?;
-    memory.set_limit(host_memory());
-    let platform = new_platform(options.platform, &memory)?;
+    memory.set_limit(io.memory);
+    let make = || new_platform(options.platform, &memory);
+    let platform = match io.oom_score {
+        Some(mut score) => score.of_stubs(make),
+        None => make(),
+    }?;
     let clocks = Arc::new(Clocks::host());
     let vdso = Vdso::new(&memory, &clocks, LINUX_VERSION_CODE, true)
         .map_err(|e| anyhow!("cannot make the vDSO: {e}"))?;
     let vdso = VdsoPages { vvar_len: Vdso::VVAR_LEN, image_len: vdso.image_len(), pages: vdso };
     let user_ns = UserNamespace::new_initial();
     let vfs = Vfs::new(clocks.clone(), &user_ns);
-    let Io { stdio, terminal, trees, strace, owners, cpuinfo: io_cpuinfo } = io;
+    let Io { stdio, terminal, trees, strace, owners, cpuinfo: io_cpuinfo, .. } = io;
     let tracer = strace.map(super::tracer::new);
     let kernel = Kernel::new(KernelParts {
         platform,
@@ -82,11 +86,6 @@ pub fn run(
         streams.finish();
     }
     Ok(exit_status(status))
-}
-
-/// Memory of the host in bytes: what guests may hope for where nothing else is said.
-fn host_memory() -> u64 {
-    nix::sys::sysinfo::sysinfo().map_or(u64::MAX, |info| info.ram_total())
 }
 
 fn new_platform(kind: PlatformKind, memory: &MemoryFile) -> Result<Arc<dyn Platform>> {

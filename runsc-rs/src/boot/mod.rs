@@ -7,8 +7,10 @@ pub mod confine;
 mod fds;
 mod files;
 pub mod filter;
+mod identity;
 mod init;
 pub mod kernel;
+mod memory;
 pub mod root;
 mod terminal;
 mod tracer;
@@ -23,6 +25,8 @@ use crate::sandbox::owners::Owners;
 use crate::sandbox::strace::StraceLog;
 use anyhow::{Context, Result, bail};
 use confine::Confinement;
+pub use memory::OomScore;
+pub(crate) use memory::available as available_memory;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -76,6 +80,10 @@ pub struct Io {
     pub owners: Option<Owners>,
     /// The host's `/proc/cpuinfo`: the same processors run the guest.
     pub cpuinfo: Vec<u8>,
+    /// Memory that guests may hope for, in bytes.
+    pub memory: u64,
+    /// Where the host's OOM killer is told whom to take first.
+    pub oom_score: Option<OomScore>,
 }
 
 /// A guest program that cannot be started. To be found in the error of [`kernel::run`]; it decides the exit status of
@@ -110,6 +118,8 @@ pub(crate) struct BootConfig {
     pub(crate) spec: ContainerSpec,
     pub(crate) options: Options,
     pub(crate) id_maps: IdMaps,
+    /// Memory that guests may hope for, in bytes.
+    pub(crate) memory: u64,
 }
 
 /// The descriptors the sentry is started with.
@@ -128,7 +138,8 @@ pub(crate) fn boot(config: BootConfig, fds: BootFds) -> ! {
     let control = Arc::new(ControlChannel::new(control));
     end_on_panic(Arc::clone(&control));
     let cpuinfo = std::fs::read("/proc/cpuinfo").unwrap_or_default();
-    let io = |trees| Io { stdio, terminal, trees, strace, owners, cpuinfo };
+    let (memory, oom_score) = (config.memory, OomScore::open());
+    let io = |trees| Io { stdio, terminal, trees, strace, owners, cpuinfo, memory, oom_score };
     // When the command is gone, there is nobody left to tell.
     let _ = match run(config, io, &control) {
         Ok(status) => control.exited(status),
@@ -162,7 +173,7 @@ fn run(
     io: impl FnOnce(HostTrees) -> Io,
     control: &Arc<ControlChannel>,
 ) -> Result<ExitStatus> {
-    let BootConfig { spec, options, id_maps } = config;
+    let BootConfig { spec, options, id_maps, .. } = config;
     die_with_parent(control)?;
     nix::unistd::setsid().context("setsid")?;
     settle_ids(&id_maps, control)?;
@@ -199,7 +210,7 @@ fn settle_ids(id_maps: &IdMaps, control: &ControlChannel) -> Result<()> {
     match *id_maps {
         IdMaps::NoNamespace => Ok(()),
         IdMaps::Single { uid, gid } => IdMaps::write_single(uid, gid),
-        IdMaps::Identity => match control.recv()? {
+        IdMaps::Identity | IdMaps::Ranges { .. } => match control.recv()? {
             Some(Request::IdsMapped) => Ok(()),
             _ => bail!("the command is gone"),
         },

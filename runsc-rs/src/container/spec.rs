@@ -184,7 +184,7 @@ pub struct Device {
 pub struct IdMapping {
     /// First id in the namespace.
     pub container_id: u32,
-    /// The id of the sandbox that it stands for.
+    /// The id of the host that it stands for, as the caller's own namespace numbers it.
     pub host_id: u32,
     /// How many follow each other.
     pub size: u32,
@@ -197,4 +197,6 @@ pub struct UserNamespaceSpec {
     pub uid_mappings: Vec<IdMapping>,
     /// `gid_map`.
     pub gid_mappings: Vec<IdMapping>,
+    /// `setgroups` is `deny`, as it must be on the host where nobody privileged has written the maps.
+    pub setgroups_denied: bool,
 }

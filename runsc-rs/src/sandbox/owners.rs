@@ -6,9 +6,12 @@
 
 use super::control::Channel;
 use anyhow::{Context, Result};
+use fs_hostfs::HostOwners;
 use nix::sys::socket::MsgFlags;
+use sentry_auth::OVERFLOW_ID;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// The ids that own a file, as the caller of the command numbers them.
@@ -25,11 +28,12 @@ pub struct Owner {
 pub struct Owners {
     channel: Channel,
     busy: Mutex<()>,
+    /// What the host shows for an id that the sentry's namespace does not map.
+    overflow: Owner,
 }
 
 impl Owners {
-    /// Who owns an open file (`O_PATH` will do). To be asked only where stat(2) shows an overflow id, and once for an
-    /// inode: it takes the command a wake-up.
+    /// Who owns an open file (`O_PATH` will do). It takes the command a wake-up.
     ///
     /// # Errors
     /// When the command is gone or the file cannot be looked at.
@@ -37,6 +41,22 @@ impl Owners {
         let _one = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         self.channel.send_with(&(), Some(file))?;
         self.channel.recv()?.context("the command is gone")
+    }
+}
+
+impl HostOwners for Owners {
+    fn hides(&self, uid: u32, gid: u32) -> bool {
+        uid == self.overflow.uid || gid == self.overflow.gid
+    }
+
+    fn owner(&self, file: BorrowedFd<'_>) -> Option<(u32, u32)> {
+        match Owners::owner(self, file) {
+            Ok(owner) => Some((owner.uid, owner.gid)),
+            Err(error) => {
+                tracing::debug!("the owner of a host file is not known: {error:#}");
+                None
+            }
+        }
     }
 }
 
@@ -53,7 +73,8 @@ pub(super) struct OwnersServer(Channel);
 impl OwnersServer {
     pub(super) fn pair() -> Result<(OwnersServer, Owners)> {
         let (server, client) = Channel::pair()?;
-        Ok((OwnersServer(server), Owners { channel: client, busy: Mutex::new(()) }))
+        let overflow = Owner { uid: overflow("overflowuid"), gid: overflow("overflowgid") };
+        Ok((OwnersServer(server), Owners { channel: client, busy: Mutex::new(()), overflow }))
     }
 
     /// Answers one request, which has arrived. Whether another may follow.
@@ -63,6 +84,12 @@ impl OwnersServer {
         self.0.send(&Owner { uid: stat.st_uid, gid: stat.st_gid })?;
         Ok(true)
     }
+}
+
+/// A number of `/proc/sys/kernel`, or its default.
+fn overflow(name: &str) -> u32 {
+    let text = std::fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).unwrap_or_default();
+    text.trim().parse().unwrap_or(OVERFLOW_ID)
 }
 
 impl AsFd for OwnersServer {

@@ -217,6 +217,8 @@ impl Sandbox {
                 None => return,
             },
             (nix::libc::SIGWINCH, None) => return,
+            // The container's own terminal hangs up, too, and that is for its kernel to tell.
+            (nix::libc::SIGHUP, Some(terminal)) if signal.from_terminal && terminal.has_hung_up() => return,
             (signo, _) => Request::Signal { signo, to_group: signal.from_terminal },
         };
         tracing::debug!(?request, "passing on");

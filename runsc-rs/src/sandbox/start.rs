@@ -26,18 +26,23 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 ///
 /// # Errors
 /// When the host allows no namespaces, or the terminal that the specification asks for is missing.
-pub fn start(spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
+pub fn start(mut spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
     let (control, sentry_control) = Channel::pair()?;
     let (terminal, sentry_terminal, stdio) = stdio(&spec)?;
     let (strace, sentry_strace) = strace(config.strace.as_ref())?;
     let signals = Signals::hold()?;
     let options = Options { platform: config.platform, network: config.network };
 
-    let wanted = wanted_id_maps(config.rootless);
-    let (owners, sentry_owners) = match wanted {
-        IdMaps::Single { .. } => OwnersServer::pair().map(|(server, client)| (Some(server), Some(client)))?,
-        IdMaps::Identity | IdMaps::NoNamespace => (None, None),
+    let wanted = wanted_id_maps(&spec, config.rootless);
+    if let Some(user_namespace) = &mut spec.user_namespace {
+        user_namespace.setgroups_denied = matches!(wanted, IdMaps::Single { .. });
+    }
+    let (owners, sentry_owners) = if wanted.show_all_owners() {
+        (None, None)
+    } else {
+        OwnersServer::pair().map(|(server, client)| (Some(server), Some(client)))?
     };
+    let memory = boot::available_memory();
     let (cloned, id_maps) = clone(wanted)?;
     match cloned {
         Cloned::Child => {
@@ -50,15 +55,14 @@ pub fn start(spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
                 strace: sentry_strace,
                 owners: sentry_owners,
             };
-            boot::boot(BootConfig { spec, options, id_maps }, fds)
+            boot::boot(BootConfig { spec, options, id_maps, memory }, fds)
         }
         Cloned::Parent { pid, pidfd } => {
             tracing::debug!(%pid, ?id_maps, "the sentry's process has started");
             // The other ends are the sentry's alone from now on, so that its death is seen on ours.
             drop((sentry_control, sentry_terminal, stdio, sentry_strace, sentry_owners));
             let mut sandbox = Sandbox::new(pid, pidfd, control, signals, strace, owners);
-            if id_maps == IdMaps::Identity {
-                IdMaps::write_from_outside(pid.as_raw())?;
+            if id_maps.write_from_outside(pid.as_raw())? {
                 sandbox.request(&Request::IdsMapped)?;
             }
             if let Some(terminal) = terminal {
@@ -70,7 +74,7 @@ pub fn start(spec: ContainerSpec, config: &Config) -> Result<Sandbox> {
 }
 
 /// The ids the sentry is to have, before the host has been asked.
-fn wanted_id_maps(rootless: bool) -> IdMaps {
+fn wanted_id_maps(spec: &ContainerSpec, rootless: bool) -> IdMaps {
     // What the host asks of whoever maps ids that are not its own, 0 among them. Linux: `new_idmap_permitted` and
     // `verify_root_map` (6.1).
     let needed = CapSet::SETUID | CapSet::SETGID | CapSet::SETFCAP;
@@ -78,7 +82,7 @@ fn wanted_id_maps(rootless: bool) -> IdMaps {
     if held.contains(needed) && !rootless {
         IdMaps::Identity
     } else {
-        IdMaps::Single { uid: geteuid().as_raw(), gid: getegid().as_raw() }
+        IdMaps::unprivileged(spec.user_namespace.as_ref(), geteuid().as_raw(), getegid().as_raw())
     }
 }
 

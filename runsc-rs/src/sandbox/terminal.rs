@@ -80,6 +80,8 @@ pub(super) struct TerminalProxy {
     tty: File,
     raw: Option<RawMode>,
     stdin: OwnedFd,
+    /// Whether standard input was a terminal; one that has hung up no longer says so.
+    typed_at: bool,
     stdout: OwnedFd,
     stream: OwnedFd,
     input: Pipe,
@@ -104,6 +106,7 @@ impl TerminalProxy {
         let proxy = TerminalProxy {
             tty,
             raw: None,
+            typed_at: std::io::stdin().is_terminal(),
             stdin: std::io::stdin().as_fd().try_clone_to_owned()?,
             stdout: std::io::stdout().as_fd().try_clone_to_owned()?,
             stream,
@@ -127,6 +130,13 @@ impl TerminalProxy {
     /// The size of the caller's terminal.
     pub(super) fn window_size(&self) -> Option<WindowSize> {
         window_size(&self.tty).ok()
+    }
+
+    /// Whether the caller's terminal is gone. Its end of input tells the container, then.
+    pub(super) fn has_hung_up(&self) -> bool {
+        let mut input = [PollFd::new(self.stdin.as_fd(), PollFlags::empty())];
+        let _ = poll(&mut input, PollTimeout::ZERO);
+        self.typed_at && input.iter().any(|fd| fd.revents().is_some_and(|r| r.contains(PollFlags::POLLHUP)))
     }
 
     /// What to wait for: input, output, and the stream.
@@ -157,12 +167,18 @@ impl TerminalProxy {
         match endpoint {
             Endpoint::Input if self.input.may_fill() => {
                 self.input.fill(&self.stdin);
-                if self.input.closed && self.stdin.is_terminal() {
+                if self.input.closed && self.typed_at {
                     // The caller's terminal has hung up; so does the container's.
                     let _ = shutdown(self.stream.as_raw_fd(), Shutdown::Write);
                 }
             }
-            Endpoint::Output if !self.output.buffer.is_empty() => self.output.drain(&self.stdout),
+            Endpoint::Output if !self.output.buffer.is_empty() => {
+                self.output.drain(&self.stdout);
+                if self.output.closed {
+                    // Nobody sees what the container still writes, and it must not wait for that.
+                    let _ = shutdown(self.stream.as_raw_fd(), Shutdown::Read);
+                }
+            }
             Endpoint::Stream => {
                 if !self.input.buffer.is_empty() {
                     self.input.drain(&self.stream);

@@ -24,6 +24,22 @@ pub fn ns_capable(cred: &Cred, target: &Arc<UserNamespace>, cap: CapSet) -> bool
     }
 }
 
+/// Whether `subset` can do nothing that `set` cannot: its capabilities are among those of `set`, or it is in a namespace
+/// that the user of `set` made, or in one below that. Linux: kernel/cred.c, `cred_cap_issubset`.
+pub fn cred_cap_issubset(set: &Cred, subset: &Cred) -> bool {
+    if Arc::ptr_eq(&set.user_ns, &subset.user_ns) {
+        return set.cap_permitted.contains(subset.cap_permitted);
+    }
+    let mut ns = &subset.user_ns;
+    while let Some(parent) = ns.parent() {
+        if Arc::ptr_eq(parent, &set.user_ns) && ns.owner() == set.euid {
+            return true;
+        }
+        ns = parent;
+    }
+    false
+}
+
 /// Whether `cred` has `cap` over an inode owned by `uid` and `gid`: both must be mapped in the task's namespace.
 /// Linux: `capable_wrt_inode_uidgid`.
 pub fn capable_wrt_inode_uidgid(cred: &Cred, uid: Kuid, gid: Kgid, cap: CapSet) -> bool {
@@ -50,7 +66,9 @@ mod tests {
             Cred::user(init.clone(), Kuid::from_global(1000), Kgid::from_global(1000), GroupInfo::default());
         let other =
             Cred::user(init.clone(), Kuid::from_global(1001), Kgid::from_global(1001), GroupInfo::default());
-        let Ok(child) = UserNamespace::create_user_ns(&maker) else { unreachable!("the ids are mapped") };
+        let Ok(child) = UserNamespace::create_user_ns(&maker, false) else {
+            unreachable!("the ids are mapped")
+        };
         assert!(ns_capable(&maker, &child, CapSet::SYS_ADMIN));
         assert!(!ns_capable(&other, &child, CapSet::SYS_ADMIN));
         assert!(!ns_capable(&maker, &init, CapSet::SYS_ADMIN));

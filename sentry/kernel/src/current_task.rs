@@ -1,10 +1,10 @@
 //! The task whose thread is running: the part nobody else may look at. Linux: `current`.
 
 use crate::syscall::SyscallExit;
-use crate::{Kernel, RunState, Task};
+use crate::{Kernel, OffsetClock, RunState, Task};
 use fs_vfs::{FdTable, FsStruct, MountNamespace, Resource, Sleep, TaskContext, Vfs};
 use platform::{Context, PtRegs};
-use sentry_auth::Cred;
+use sentry_auth::{CapSet, Cred, UserNamespace, cred_cap_issubset};
 use sentry_mm::{FaultHistory, MemoryManager, MmLimits};
 use sentry_sync::{WaitQueue, Wake};
 use sentry_uapi::Errno;
@@ -36,8 +36,8 @@ pub struct CurrentTask {
     pub(crate) saved_mask: Option<SigSet>,
     pub(crate) restart: Option<RestartFn>,
     pub(crate) faults: FaultHistory,
-    /// The fault a forced signal is about.
-    pub(crate) last_fault: Option<(u64, platform::AccessType)>,
+    /// The last exception, for the contexts of signals.
+    pub(crate) exception: crate::arch::Exception,
     /// The number of the system call being served. Linux: `orig_ax`, -1 outside.
     pub(crate) in_syscall: Option<u64>,
     /// Set by exit: the thread ends with this wait status.
@@ -60,7 +60,7 @@ impl CurrentTask {
             saved_mask: None,
             restart: None,
             faults: FaultHistory::default(),
-            last_fault: None,
+            exception: crate::arch::Exception::default(),
             in_syscall: None,
             exit_status: None,
             slept: Cell::new(Duration::ZERO),
@@ -89,11 +89,7 @@ impl CurrentTask {
     /// Limits for changes of the address space.
     pub fn mm_limits(&self) -> MmLimits {
         let g = &self.task.group;
-        let memlock = if self.cred_ref().capable(sentry_auth::CapSet::IPC_LOCK) {
-            u64::MAX
-        } else {
-            g.rlimit(RLIMIT_MEMLOCK).cur
-        };
+        let memlock = if self.capable(CapSet::IPC_LOCK) { u64::MAX } else { g.rlimit(RLIMIT_MEMLOCK).cur };
         MmLimits {
             address_space: g.rlimit(RLIMIT_AS).cur,
             data: g.rlimit(RLIMIT_DATA).cur,
@@ -102,8 +98,9 @@ impl CurrentTask {
         }
     }
 
-    fn cred_ref(&self) -> Arc<Cred> {
-        self.task.cred()
+    /// Whether it has a capability over the whole kernel, as only those of the first user namespace can. Linux: `capable`.
+    pub fn capable(&self, cap: CapSet) -> bool {
+        self.kernel().vfs.capable(&self.task.cred(), cap)
     }
 
     /// Replaces the credentials. Linux: kernel/cred.c, `commit_creds`.
@@ -112,14 +109,17 @@ impl CurrentTask {
     /// parent-death signal.
     pub fn commit_creds(&mut self, new: Cred) {
         let old = self.task.cred();
-        let gained = !old.cap_permitted.contains(new.cap_permitted);
+        let gained = !cred_cap_issubset(&old, &new);
         if old.euid != new.euid
             || old.egid != new.egid
             || old.fsuid != new.fsuid
             || old.fsgid != new.fsgid
             || gained
         {
-            self.task.dumpable.store(0, Ordering::Relaxed);
+            if let Some(mm) = &self.mm {
+                let suid_dumpable = self.kernel().suid_dumpable.load(Ordering::Relaxed);
+                mm.update_info(|info| info.dumpable = suid_dumpable);
+            }
             self.task.pdeath_signal.store(0, Ordering::Relaxed);
         }
         self.task.set_cred(Arc::new(new));
@@ -205,6 +205,14 @@ impl TaskContext for CurrentTask {
 
     fn ids(&self) -> (u32, u32) {
         (self.task.group.id(), self.task.tid())
+    }
+
+    fn net_user_ns(&self) -> Arc<UserNamespace> {
+        self.task.ns().net.user_ns.clone()
+    }
+
+    fn timens_offset(&self, boottime: bool) -> i64 {
+        self.task.ns().time.offset(if boottime { OffsetClock::Boottime } else { OffsetClock::Monotonic })
     }
 
     fn send_sig(&self, signo: i32) {

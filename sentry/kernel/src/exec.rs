@@ -1,22 +1,22 @@
 //! Linux: fs/exec.c, `do_execveat_common`, `begin_new_exec`; fs/binfmt_elf.c, `load_elf_binary`.
 
+use crate::vvar::{VVAR, empty_vvar};
 use crate::{CurrentTask, Task};
-use fs_vfs::{Access, File, FileType, TaskContext};
+use fs_vfs::{File, FileType, TaskContext};
 use platform::{Prot, PtRegs};
-use sentry_auth::{CapSet, Cred, Kuid, SecureBits, ns_capable};
+use sentry_auth::{BprmCreds, Cred};
 use sentry_loader::{
     Arguments, Aslr, AuxInfo, ElfImage, ExecStack, LoadPlan, MAX_REWRITES, Placement as ElfPlacement,
     Randomize, ReadAt, ScriptLine, StackImage,
 };
 use sentry_mm::{
-    IoDst, MappedFile, MemoryManager, MmLimits, MmapRequest, PAGE_SIZE, Placement, VmFlags, VmaFile,
+    IoDst, MappedFile, MemoryManager, MmLimits, MmapRequest, PAGE_SIZE, Placement, VmFlags, VmaFile, dumpable,
 };
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, EAGAIN, ELOOP, ENOENT, ENOMEM};
-use sentry_uapi::resource::RLIMIT_STACK;
+use sentry_uapi::resource::{RLIMIT_STACK, Rlimit};
 use sentry_uapi::sigaction::{SS_DISABLE, SigAltStack};
 use sentry_uapi::signal::{SIGCHLD, SIGSEGV};
-use sentry_uapi::stat::{S_ISGID, S_ISUID};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +27,9 @@ const ADDR_NO_RANDOMIZE: u64 = 0x0004_0000;
 const READ_IMPLIES_EXEC: u64 = 0x0040_0000;
 /// Part of personality(2) that a set-ID program does not inherit. Linux: `PER_CLEAR_ON_SETID`.
 const PER_CLEAR_ON_SETID: u64 = READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE | 0x0010_0000 | 0x0020_0000;
+
+/// What a privileged program's stack may take at most, if its caller allowed it more. Linux: `_STK_LIM`.
+const STK_LIM: u64 = 8 << 20;
 
 /// Opens an interpreter by path, as `do_open_execat` does.
 pub type OpenExec<'a> = dyn FnMut(&CurrentTask, &[u8]) -> Result<Arc<File>, Errno> + 'a;
@@ -96,10 +99,10 @@ impl CurrentTask {
             file = open(self, &line.interpreter)?;
             script_path = line.interpreter;
         };
-        let (cred, secure) = self.bprm_creds(&program.file)?;
+        let creds = self.bprm_creds(&program.file)?;
         self.de_thread()?;
         // Past this point the old program is gone: whatever fails now kills.
-        let result = self.begin_new_exec(&program, &args, cred, secure);
+        let result = self.begin_new_exec(&program, &args, creds);
         if let Some(mm) = &self.mm {
             mm.update_info(|info| info.exe_guard = Some(deny));
         }
@@ -125,78 +128,6 @@ impl CurrentTask {
             }
         };
         Ok(Program { file, image, interp })
-    }
-
-    /// The credentials of the new program, and whether it must distrust its environment. Linux:
-    /// `bprm_creds_from_file`, `cap_bprm_creds_from_file`.
-    fn bprm_creds(&self, file: &File) -> Result<(Cred, bool), Errno> {
-        let old = self.task().cred();
-        let mut new = (*old).clone();
-        let attr = file.inode().getattr()?;
-        let may_set_id = file.path().mnt.may_suid(&self.mnt_ns(), &old)
-            && !self.no_new_privs.load(Ordering::Relaxed)
-            && old.user_ns.from_kuid(attr.uid).is_some()
-            && old.user_ns.from_kgid(attr.gid).is_some();
-        let mut set_uid = false;
-        if may_set_id && file.inode().file_type() == FileType::Regular {
-            if attr.perm & S_ISUID != 0 {
-                new.euid = attr.uid;
-                set_uid = true;
-            }
-            // Set-group-ID without group execution marks mandatory locking.
-            if attr.perm & (S_ISGID | 0o010) == (S_ISGID | 0o010) {
-                new.egid = attr.gid;
-            }
-        }
-        let file_caps = if may_set_id { crate::file_caps::read(file, &old) } else { None };
-        let has_file_caps = file_caps.is_some();
-        let root = old.user_ns.make_kuid(0);
-        let mut effective = false;
-        let mut permitted = CapSet::empty();
-        if let Some(fc) = file_caps {
-            permitted = (new.cap_bset & fc.permitted) | (new.cap_inheritable & fc.inheritable);
-            effective = fc.effective;
-            // A program that would run without capabilities it counts on is not run.
-            if effective && !permitted.contains(fc.permitted) {
-                return Err(sentry_uapi::errno::EPERM);
-            }
-        }
-        let is_root = |uid: Kuid| root.is_valid() && uid == root;
-        if !old.securebits.contains(SecureBits::NOROOT) {
-            let suid_non_root = has_file_caps && !is_root(new.uid) && is_root(new.euid);
-            if !suid_non_root {
-                if is_root(new.euid) || is_root(new.uid) {
-                    permitted = new.cap_bset | old.cap_inheritable;
-                }
-                if is_root(new.euid) {
-                    effective = true;
-                }
-            }
-        }
-        let is_setid = new.euid != old.uid || new.egid != old.gid;
-        let gained = !old.cap_permitted.contains(permitted);
-        if (is_setid || gained) && self.no_new_privs.load(Ordering::Relaxed) {
-            if !ns_capable(&old, &old.user_ns, CapSet::SETUID) {
-                new.euid = new.uid;
-                new.egid = new.gid;
-            }
-            permitted &= old.cap_permitted;
-        }
-        new.cap_permitted = permitted;
-        new.suid = new.euid;
-        new.fsuid = new.euid;
-        new.sgid = new.egid;
-        new.fsgid = new.egid;
-        if has_file_caps || is_setid {
-            new.cap_ambient = CapSet::empty();
-        }
-        new.cap_permitted |= new.cap_ambient;
-        new.cap_effective = if effective { new.cap_permitted } else { new.cap_ambient };
-        new.securebits -= SecureBits::KEEP_CAPS;
-        let root_gained = !is_root(new.uid)
-            && (effective || (!new.cap_permitted.is_empty() && !new.cap_ambient.contains(new.cap_permitted)));
-        let secure = is_setid || (set_uid && new.euid != old.uid) || root_gained;
-        Ok((new, secure))
     }
 
     /// Ends the other threads of the process; the caller becomes its leader. Linux: `de_thread`.
@@ -241,24 +172,25 @@ impl CurrentTask {
         Ok(())
     }
 
-    fn begin_new_exec(
-        &mut self,
-        program: &Program,
-        args: &Arguments,
-        cred: Cred,
-        secure: bool,
-    ) -> Result<(), Errno> {
+    fn begin_new_exec(&mut self, program: &Program, args: &Arguments, creds: BprmCreds) -> Result<(), Errno> {
         let kernel = self.kernel().clone();
         let mm = MemoryManager::new(kernel.memory.clone(), kernel.platform.clone()).map_err(|_| ENOMEM)?;
-        let mut personality = self.personality.load(Ordering::Relaxed);
-        if secure {
-            personality &= !PER_CLEAR_ON_SETID;
-            self.personality.store(personality, Ordering::Relaxed);
-            self.task().pdeath_signal.store(0, Ordering::Relaxed);
+        let BprmCreds { cred, secureexec, per_clear } = creds;
+        if per_clear {
+            self.personality.fetch_and(!PER_CLEAR_ON_SETID, Ordering::Relaxed);
         }
-        let loaded = self.load(&mm, program, args, &cred, secure, personality)?;
+        if secureexec {
+            self.task().pdeath_signal.store(0, Ordering::Relaxed);
+            // A stack limit of the caller's choice would decide where things are mapped.
+            let limit = self.group.rlimit(RLIMIT_STACK);
+            self.group.set_rlimit(RLIMIT_STACK, Rlimit { cur: limit.cur.min(STK_LIM), ..limit });
+        }
+        let personality = self.personality.load(Ordering::Relaxed);
+        let loaded = self.load(&mm, program, args, &cred, secureexec, personality)?;
+        self.set_exec_dumpable(&mm, program);
         // The old address space goes, with what hangs on it.
         self.exit_mm();
+        self.exec_task_namespaces();
         self.task().resources.lock().mm = Some(mm.clone());
         self.mm = Some(mm);
         self.ctx.reset_fp_state().map_err(|_| ENOMEM)?;
@@ -276,7 +208,6 @@ impl CurrentTask {
         let files = if Arc::strong_count(&files) > 2 { files.copy() } else { files };
         self.task().resources.lock().files = Some(files.clone());
         files.close_on_exec(self);
-        let dumpable = !secure && program.file.inode().permission(&self.task().cred(), Access::READ).is_ok();
         {
             let mut tree = kernel.tree.lock();
             if let Some(p) = tree.processes.get_mut(&self.group.id()) {
@@ -284,11 +215,32 @@ impl CurrentTask {
                 p.exit_signal = SIGCHLD;
             }
         }
-        let old_effective = self.task().cred();
-        let ids_changed = old_effective.euid != cred.euid || old_effective.egid != cred.egid;
-        self.task().set_cred(Arc::new(cred));
-        self.dumpable.store(u8::from(dumpable && !ids_changed), Ordering::Relaxed);
+        self.commit_creds(cred);
         Ok(())
+    }
+
+    /// Who may look into the new program: not those who could not read it, nor, by the old credentials, those who are not
+    /// entirely the user that runs it.
+    fn set_exec_dumpable(&self, mm: &MemoryManager, program: &Program) {
+        let old = self.task().cred();
+        let mut user_ns = old.user_ns.clone();
+        let mut readable = true;
+        for file in [Some(&program.file), program.interp.as_ref().map(|(file, _)| file)].into_iter().flatten()
+        {
+            if let Some(ns) = self.would_dump(file, &user_ns) {
+                (user_ns, readable) = (ns, false);
+            }
+        }
+        let same = old.euid == old.uid && old.egid == old.gid;
+        let dumpable = if readable && same {
+            dumpable::USER
+        } else {
+            self.kernel().suid_dumpable.load(Ordering::Relaxed)
+        };
+        mm.update_info(|info| {
+            info.dumpable = dumpable;
+            info.user_ns = Some(user_ns);
+        });
     }
 
     fn load(
@@ -397,7 +349,11 @@ impl CurrentTask {
         };
         let reserve = MmapRequest::anonymous(Placement::Hint(hint), len, Prot::empty());
         let at = mm.mmap(&reserve, limits)?;
-        mm.mmap(&request(Placement::Fixed(at), vdso.vvar_len, 0, Prot::READ, "[vvar]"), limits)?;
+        if self.task().ns().time_for_children.is_plain() {
+            mm.mmap(&request(Placement::Fixed(at), vdso.vvar_len, 0, Prot::READ, VVAR), limits)?;
+        } else {
+            mm.mmap(&empty_vvar(at, vdso.vvar_len), limits)?;
+        }
         let image = at + vdso.vvar_len;
         let prot = Prot::READ | Prot::EXEC;
         mm.mmap(&request(Placement::Fixed(image), vdso.image_len, vdso.vvar_len, prot, "[vdso]"), limits)?;

@@ -4,11 +4,12 @@ use crate::run_loop::start_thread;
 use crate::signal::SigHand;
 use crate::task::{NewTask, Resources, SchedAttr, TASK_COMM_LEN};
 use crate::tree::Process;
+use crate::vvar::vdso_join_timens;
 use crate::{CurrentTask, Kernel, NsProxy, Pid, Task, ThreadGroup};
 use fs_vfs::{FdTable, FsStruct};
 use platform::PtRegs;
 use sentry_auth::{CapSet, Cred};
-use sentry_mm::MemoryManager;
+use sentry_mm::{MemoryManager, dumpable};
 use sentry_sync::{Mutex, WaitQueue, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINVAL, ENOMEM, ERESTARTNOINTR};
@@ -92,12 +93,15 @@ impl CurrentTask {
             let fs = if flags.contains(CloneFlags::FS) { r.fs.clone() } else { r.fs.copy() };
             (fs, r.files.clone())
         };
-        let ns = self.copy_namespaces(flags, &cred, Some(&fs))?;
-        if is_thread && !Arc::ptr_eq(&self.pid_ns(), &ns.pid_for_children) {
+        if is_thread && !Arc::ptr_eq(&self.pid_ns(), &self.task().ns().pid_for_children) {
             return Err(EINVAL);
         }
+        let ns = self.copy_namespaces(flags, &cred, &fs)?;
         let mm = self.user()?.clone();
         let child_mm = if flags.contains(CloneFlags::VM) { mm.clone() } else { mm.fork()? };
+        if !Arc::ptr_eq(&ns.time, &self.task().ns().time) {
+            vdso_join_timens(&child_mm, &ns.time, &self.mm_limits())?;
+        }
         let mut ctx = if flags.contains(CloneFlags::VM) {
             self.ctx.new_sibling(mm.address_space()).map_err(|_| EAGAIN)?
         } else {
@@ -109,7 +113,7 @@ impl CurrentTask {
             other => other,
         };
         let pid_ns = if is_thread { self.pid_ns() } else { ns.pid_for_children.clone() };
-        let pid = pid_ns.alloc_pid(&request.set_tid)?;
+        let pid = pid_ns.alloc_pid(&request.set_tid, &self.task().cred())?;
         let group = if is_thread {
             parent_group.clone()
         } else {
@@ -139,7 +143,7 @@ impl CurrentTask {
             NewTask {
                 pid: pid.clone(),
                 cred: Arc::new(cred),
-                resources: Resources { mm: Some(child_mm), fs, files, ns: Arc::new(ns) },
+                resources: Resources { mm: Some(child_mm), fs, files, ns },
                 blocked: self.task().blocked(),
                 comm: self.comm_bytes(),
                 sched,
@@ -150,7 +154,6 @@ impl CurrentTask {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         task.no_new_privs.store(self.no_new_privs.load(Ordering::Relaxed), Ordering::Relaxed);
-        task.dumpable.store(self.dumpable.load(Ordering::Relaxed), Ordering::Relaxed);
         if flags.contains(CloneFlags::CHILD_CLEARTID) {
             task.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
         }
@@ -213,8 +216,8 @@ impl CurrentTask {
         let cred = self.task().cred();
         let limit = self.group.rlimit(RLIMIT_NPROC).cur;
         let privileged = cred.uid == sentry_auth::Kuid::GLOBAL_ROOT
-            || cred.capable(CapSet::SYS_RESOURCE)
-            || cred.capable(CapSet::SYS_ADMIN);
+            || self.capable(CapSet::SYS_RESOURCE)
+            || self.capable(CapSet::SYS_ADMIN);
         if privileged || limit >= THREADS_MAX as u64 {
             return Ok(());
         }
@@ -334,8 +337,12 @@ impl Kernel {
         exec: impl FnOnce(&mut CurrentTask) -> Result<(), Errno> + Send + 'static,
     ) -> Result<Arc<ThreadGroup>, Errno> {
         let ns = init.ns;
-        let pid: Arc<Pid> = ns.pid_for_children.alloc_pid(&[])?;
+        let pid: Arc<Pid> = ns.pid_for_children.alloc_pid(&[], &init.cred)?;
         let mm = MemoryManager::new(self.memory.clone(), self.platform.clone()).map_err(|_| ENOMEM)?;
+        mm.update_info(|info| {
+            info.dumpable = dumpable::USER;
+            info.user_ns = Some(init.cred.user_ns.clone());
+        });
         let ctx = self.platform.new_context().map_err(|_| ENOMEM)?;
         let group = ThreadGroup::new(self, pid.clone(), SigHand::new(), init.rlimits);
         group.oom_score_adj.store(init.oom_score_adj, Ordering::Relaxed);

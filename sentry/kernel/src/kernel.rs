@@ -8,7 +8,7 @@ use sentry_auth::UserNamespace;
 use sentry_mm::{Mappable, MemoryFile};
 use sentry_sync::{Mutex, Parker, level};
 use sentry_time::{Clocks, TimerQueue};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 /// What a kernel is made of.
@@ -83,25 +83,23 @@ pub struct Kernel {
     pub vdso: Option<VdsoPages>,
     /// Counters.
     pub counters: Counters,
+    /// What programs that have changed who they are have for PR_GET_DUMPABLE: `fs.suid_dumpable`.
+    pub suid_dumpable: AtomicU8,
     /// All processes.
     pub tree: Mutex<Tree, { level::TASKLIST }>,
     pub(crate) futexes: FutexTable,
     pub(crate) sigio: Arc<crate::sigio::SigioQueue>,
     pub(crate) shmem: OnceLock<Arc<fs_tmpfs::Shmem>>,
     random: fn(&mut [u8]),
-    next_inum: AtomicU64,
     /// Wait status of the first process, once it has ended.
     init_status: OnceLock<i32>,
     init_parker: Parker,
 }
 
-/// Number of the first namespace's nsfs inode. Linux: include/linux/proc_ns.h, `PROC_PID_INIT_INO`; the rest count on.
-const FIRST_INUM: u64 = 0xeffffff0;
-
 impl Kernel {
     /// A kernel without processes.
     pub fn new(parts: KernelParts) -> Arc<Kernel> {
-        let root_pid_ns = PidNamespace::new_initial(parts.user_ns.clone(), FIRST_INUM + 0xc);
+        let root_pid_ns = PidNamespace::new_initial(parts.user_ns.clone());
         Arc::new(Kernel {
             platform: parts.platform,
             memory: parts.memory,
@@ -114,20 +112,15 @@ impl Kernel {
             cpus: parts.cpus.max(1),
             vdso: parts.vdso,
             counters: Counters::default(),
+            suid_dumpable: AtomicU8::new(0),
             tree: Mutex::new(Tree::default()),
             futexes: FutexTable::new(),
             shmem: OnceLock::new(),
             sigio: Arc::default(),
             random: parts.random,
-            next_inum: AtomicU64::new(FIRST_INUM + 0x20),
             init_status: OnceLock::new(),
             init_parker: Parker::new(),
         })
-    }
-
-    /// A number for a new namespace's nsfs inode. Linux: `ns_alloc_inum`.
-    pub fn alloc_inum(&self) -> u64 {
-        self.next_inum.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The futexes somebody waits on.

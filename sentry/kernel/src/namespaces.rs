@@ -1,10 +1,10 @@
-//! Copies of namespaces and credentials for clone(2) and unshare(2). Linux: kernel/nsproxy.c, `create_new_namespaces`.
+//! Copies of namespaces and credentials for clone(2) and unshare(2). Linux: kernel/nsproxy.c, kernel/user_namespace.c.
 
-use crate::{CgroupNamespace, CurrentTask, IpcNamespace, NsProxy, PidNamespace, TimeNamespace, UtsNamespace};
-use fs_vfs::FsStruct;
-use sentry_auth::{CapSet, Cred, SecureBits, UserNamespace, ns_capable};
+use crate::{CgroupNamespace, CurrentTask, IpcNamespace, NsProxy, PidNamespace};
+use fs_vfs::{FsStruct, current_chrooted};
+use sentry_auth::{CapSet, Cred, UserNamespace, ns_capable};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::EPERM;
+use sentry_uapi::errno::{EINVAL, EPERM};
 use sentry_uapi::sched::CloneFlags;
 use std::sync::Arc;
 
@@ -17,79 +17,165 @@ const NEW_NAMESPACES: CloneFlags = CloneFlags::NEWNS
     .union(CloneFlags::NEWCGROUP)
     .union(CloneFlags::NEWTIME);
 
+/// What unshare(2) may be asked for. Linux: kernel/fork.c, `check_unshare_flags`.
+const UNSHARE: CloneFlags = NEW_NAMESPACES
+    .union(CloneFlags::NEWUSER)
+    .union(CloneFlags::THREAD)
+    .union(CloneFlags::FS)
+    .union(CloneFlags::SIGHAND)
+    .union(CloneFlags::VM)
+    .union(CloneFlags::FILES)
+    .union(CloneFlags::SYSVSEM);
+
 impl CurrentTask {
     /// The credentials of a child; in a new user namespace if asked for. Linux: kernel/cred.c, `copy_creds`.
     pub(crate) fn copy_creds(&self, flags: CloneFlags) -> Result<Cred, Errno> {
         let cred = (*self.task().cred()).clone();
-        if flags.contains(CloneFlags::NEWUSER) { self.creds_in_new_user_ns(cred) } else { Ok(cred) }
+        if flags.contains(CloneFlags::NEWUSER) { self.create_user_ns(&cred) } else { Ok(cred) }
     }
 
-    /// Moves credentials into a user namespace of their own. Linux: `create_user_ns`, `set_cred_user_ns`.
+    /// Credentials moved into a user namespace of their own. Linux: `create_user_ns`.
+    fn create_user_ns(&self, cred: &Cred) -> Result<Cred, Errno> {
+        let user_ns = UserNamespace::create_user_ns(cred, current_chrooted(self))?;
+        Ok(cred.in_user_ns(user_ns))
+    }
+
+    /// The namespaces of a child with these credentials; `fs` is what it will have of its own as root and working
+    /// directory. Linux: `copy_namespaces`.
     ///
     /// # Errors
-    /// `EPERM` for a chrooted caller, and those of [`UserNamespace::create_user_ns`].
-    pub fn creds_in_new_user_ns(&self, cred: Cred) -> Result<Cred, Errno> {
-        if self.current_chrooted() {
-            return Err(EPERM);
-        }
-        let user_ns = UserNamespace::create_user_ns(&cred)?;
-        Ok(Cred {
-            cap_inheritable: CapSet::empty(),
-            cap_permitted: CapSet::all(),
-            cap_effective: CapSet::all(),
-            cap_bset: CapSet::all(),
-            cap_ambient: CapSet::empty(),
-            securebits: SecureBits::empty(),
-            user_ns,
-            ..cred
-        })
-    }
-
-    fn current_chrooted(&self) -> bool {
-        self.task().ns().mnt.root().is_none_or(|root| !self.task().fs().root().same(&root))
-    }
-
-    /// The namespaces of a child, or of the caller after unshare(2). `cred` are those it will have, `fs` is what it will
-    /// have of its own as root and working directory.
-    ///
-    /// # Errors
-    /// `EPERM` without CAP_SYS_ADMIN, and what a namespace refuses.
-    pub fn copy_namespaces(
+    /// `EPERM` without CAP_SYS_ADMIN; `EINVAL`; `ENOSPC`.
+    pub(crate) fn copy_namespaces(
         &self,
         flags: CloneFlags,
         cred: &Cred,
-        fs: Option<&FsStruct>,
-    ) -> Result<NsProxy, Errno> {
-        let mut ns = (*self.task().ns()).clone();
-        if !flags.intersects(NEW_NAMESPACES) {
-            return Ok(ns);
+        fs: &FsStruct,
+    ) -> Result<Arc<NsProxy>, Errno> {
+        let old = self.task().ns();
+        let mut new = if flags.intersects(NEW_NAMESPACES) {
+            self.create_new_namespaces(flags, cred, fs)?
+        } else if Arc::ptr_eq(&old.time, &old.time_for_children) {
+            return Ok(old);
+        } else {
+            (*old).clone()
+        };
+        // In one address space the clocks stay those of the parent until exec.
+        if !flags.contains(CloneFlags::VM) {
+            new.timens_on_fork();
         }
-        if !ns_capable(cred, &cred.user_ns, CapSet::SYS_ADMIN) {
+        Ok(Arc::new(new))
+    }
+
+    /// A program begins in the time namespace that was meant for children. Linux: `exec_task_namespaces`, of 6.3: in 6.1 a
+    /// task could not make a child by vfork(2) once it had unshared, as programs do.
+    pub(crate) fn exec_task_namespaces(&self) {
+        let old = self.task().ns();
+        if !Arc::ptr_eq(&old.time, &old.time_for_children) {
+            let mut new = (*old).clone();
+            new.timens_on_fork();
+            self.set_ns(Arc::new(new));
+        }
+    }
+
+    /// Linux: `create_new_namespaces`.
+    fn create_new_namespaces(&self, flags: CloneFlags, cred: &Cred, fs: &FsStruct) -> Result<NsProxy, Errno> {
+        let user_ns = &cred.user_ns;
+        if !ns_capable(cred, user_ns, CapSet::SYS_ADMIN) {
             return Err(EPERM);
         }
-        let kernel = self.kernel();
-        let user_ns = cred.user_ns.clone();
+        let mut ns = (*self.task().ns()).clone();
+        let creator = cred.euid;
         if flags.contains(CloneFlags::NEWNS) {
-            ns.mnt = ns.mnt.copy_mnt_ns(&kernel.vfs, kernel.alloc_inum(), &user_ns, fs)?;
+            ns.mnt = ns.mnt.copy_mnt_ns(&self.kernel().vfs, user_ns, creator, Some(fs))?;
         }
         if flags.contains(CloneFlags::NEWUTS) {
-            ns.uts = UtsNamespace::new(kernel.alloc_inum(), user_ns.clone(), ns.uts.names());
+            ns.uts = ns.uts.clone_uts_ns(user_ns, creator)?;
         }
         if flags.contains(CloneFlags::NEWIPC) {
-            ns.ipc = Arc::new(IpcNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() });
+            ns.ipc = IpcNamespace::create(user_ns, creator)?;
         }
         if flags.contains(CloneFlags::NEWPID) {
-            ns.pid_for_children = PidNamespace::create(&self.pid_ns(), user_ns.clone(), kernel.alloc_inum())?;
-        }
-        if flags.contains(CloneFlags::NEWNET) {
-            ns.net = ns.net.copy_net_ns(user_ns.clone());
+            // One level at a time: the first process of the last one asked for comes first.
+            if !Arc::ptr_eq(&self.pid_ns(), &ns.pid_for_children) {
+                return Err(EINVAL);
+            }
+            ns.pid_for_children = PidNamespace::create(&ns.pid_for_children, user_ns, creator)?;
         }
         if flags.contains(CloneFlags::NEWCGROUP) {
-            ns.cgroup = Arc::new(CgroupNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() });
+            ns.cgroup = CgroupNamespace::create(user_ns, creator)?;
+        }
+        if flags.contains(CloneFlags::NEWNET) {
+            ns.net = ns.net.copy_net_ns(user_ns, creator)?;
         }
         if flags.contains(CloneFlags::NEWTIME) {
-            ns.time_for_children = Arc::new(TimeNamespace { inum: kernel.alloc_inum(), user_ns });
+            ns.time_for_children = ns.time_for_children.clone_time_ns(user_ns, creator)?;
         }
         Ok(ns)
+    }
+
+    /// unshare(2). Linux: kernel/fork.c, `ksys_unshare`.
+    ///
+    /// # Errors
+    /// `EINVAL` for flags, and for a process of several threads where threads would have to part; those of making
+    /// namespaces. Nothing has changed then.
+    pub fn unshare(&mut self, mut flags: CloneFlags) -> Result<(), Errno> {
+        if flags.contains(CloneFlags::NEWUSER) {
+            flags |= CloneFlags::THREAD | CloneFlags::FS;
+        }
+        if flags.contains(CloneFlags::VM) {
+            flags |= CloneFlags::SIGHAND;
+        }
+        if flags.contains(CloneFlags::SIGHAND) {
+            flags |= CloneFlags::THREAD;
+        }
+        if flags.contains(CloneFlags::NEWNS) {
+            flags |= CloneFlags::FS;
+        }
+        if !UNSHARE.contains(flags)
+            || (flags.contains(CloneFlags::THREAD) && !self.thread_group_empty())
+            || (flags.contains(CloneFlags::VM) && !self.is_single_threaded())
+        {
+            return Err(EINVAL);
+        }
+        let fs = flags.contains(CloneFlags::FS).then(|| self.task().fs().copy());
+        let cred = self.task().cred();
+        let new_cred =
+            if flags.contains(CloneFlags::NEWUSER) { Some(self.create_user_ns(&cred)?) } else { None };
+        let new_ns = if flags.intersects(NEW_NAMESPACES) {
+            let own = self.task().fs();
+            Some(self.create_new_namespaces(
+                flags,
+                new_cred.as_ref().unwrap_or(&cred),
+                fs.as_ref().unwrap_or(&own),
+            )?)
+        } else {
+            None
+        };
+        if let Some(ns) = new_ns {
+            self.set_ns(Arc::new(ns));
+        }
+        if let Some(fs) = fs {
+            self.set_fs(fs);
+        }
+        if flags.contains(CloneFlags::FILES) {
+            self.unshare_files();
+        }
+        if let Some(cred) = new_cred {
+            self.commit_creds(cred);
+        }
+        Ok(())
+    }
+
+    /// Whether it is the only thread of its process. Linux: `thread_group_empty`.
+    pub(crate) fn thread_group_empty(&self) -> bool {
+        self.group.threads().len() <= 1
+    }
+
+    /// Whether nobody else runs in its address space. Linux: lib/is_single_threaded.c, `current_is_single_threaded`.
+    pub(crate) fn is_single_threaded(&self) -> bool {
+        let Ok(own) = self.user() else { return true };
+        let tasks: Vec<_> = self.kernel().tree.lock().tasks.values().cloned().collect();
+        let shares = |t: &Arc<crate::Task>| t.mm().is_ok_and(|mm| Arc::ptr_eq(&mm, own));
+        tasks.iter().filter(|t| shares(t)).count() <= 1
     }
 }

@@ -1,10 +1,11 @@
-//! Linux: kernel/nsproxy.c, kernel/utsname.c, ipc/namespace.c.
+//! Linux: include/linux/nsproxy.h.
 
-use crate::PidNamespace;
+use crate::{CgroupNamespace, IpcNamespace, Kernel, PidNamespace, TimeNamespace, UtsNames, UtsNamespace};
 use fs_vfs::MountNamespace;
-use sentry_auth::UserNamespace;
+use sentry_auth::{Kuid, Ucount, UcountType, UserNamespace, inc_ucount};
 use sentry_net::NetNamespace;
-use sentry_sync::{Mutex, level};
+use sentry_uapi::Errno;
+use sentry_uapi::errno::ENOSPC;
 use std::sync::Arc;
 
 /// The namespaces of a task, the user namespace aside (that is in its credentials). Immutable and swapped whole.
@@ -28,61 +29,41 @@ pub struct NsProxy {
     pub time_for_children: Arc<TimeNamespace>,
 }
 
-/// Host and domain name.
-pub struct UtsNamespace {
-    /// Number shown by `/proc/[pid]/ns/uts`.
-    pub inum: u64,
-    /// Owner.
-    pub user_ns: Arc<UserNamespace>,
-    names: Mutex<UtsNames, { level::LEAF }>,
-}
-
-/// The names of a [`UtsNamespace`], at most 64 bytes each.
-#[derive(Clone, Debug, Default)]
-pub struct UtsNames {
-    /// sethostname(2).
-    pub nodename: Vec<u8>,
-    /// setdomainname(2).
-    pub domainname: Vec<u8>,
-}
-
-impl UtsNamespace {
-    /// A namespace with these names.
-    pub fn new(inum: u64, user_ns: Arc<UserNamespace>, names: UtsNames) -> Arc<UtsNamespace> {
-        Arc::new(UtsNamespace { inum, user_ns, names: Mutex::new(names) })
+impl NsProxy {
+    /// The first namespaces of a kernel, with these mounts and names; all but those of mounts and pids belong to `user_ns`.
+    pub fn new_initial(
+        kernel: &Kernel,
+        user_ns: &Arc<UserNamespace>,
+        mnt: Arc<MountNamespace>,
+        names: UtsNames,
+    ) -> NsProxy {
+        let time = TimeNamespace::new_initial(user_ns.clone());
+        NsProxy {
+            mnt,
+            uts: UtsNamespace::new_initial(user_ns.clone(), names),
+            ipc: IpcNamespace::new_initial(user_ns.clone()),
+            net: NetNamespace::new_initial(user_ns.clone(), kernel.clocks.clone()),
+            pid_for_children: kernel.root_pid_ns.clone(),
+            cgroup: CgroupNamespace::new_initial(user_ns.clone()),
+            time: time.clone(),
+            time_for_children: time,
+        }
     }
 
-    /// The names.
-    pub fn names(&self) -> UtsNames {
-        self.names.lock().clone()
-    }
-
-    /// Changes the names.
-    pub fn update(&self, change: impl FnOnce(&mut UtsNames)) {
-        change(&mut self.names.lock());
+    /// Enters the time namespace for children. Linux: `timens_on_fork`.
+    pub(crate) fn timens_on_fork(&mut self) {
+        if !Arc::ptr_eq(&self.time, &self.time_for_children) {
+            self.time = self.time_for_children.clone();
+            self.time.freeze();
+        }
     }
 }
 
-/// System V IPC objects and message queues.
-pub struct IpcNamespace {
-    /// Number shown by `/proc/[pid]/ns/ipc`.
-    pub inum: u64,
-    /// Owner.
-    pub user_ns: Arc<UserNamespace>,
-}
-
-/// A view of the cgroup tree.
-pub struct CgroupNamespace {
-    /// Number shown by `/proc/[pid]/ns/cgroup`.
-    pub inum: u64,
-    /// Owner.
-    pub user_ns: Arc<UserNamespace>,
-}
-
-/// Offsets of the monotonic and boot-time clocks.
-pub struct TimeNamespace {
-    /// Number shown by `/proc/[pid]/ns/time`.
-    pub inum: u64,
-    /// Owner.
-    pub user_ns: Arc<UserNamespace>,
+/// Counts a new namespace. Linux: `inc_uts_namespaces` and its like.
+pub(crate) fn count(
+    user_ns: &Arc<UserNamespace>,
+    creator: Kuid,
+    kind: UcountType,
+) -> Result<Option<Ucount>, Errno> {
+    inc_ucount(user_ns, creator, kind).map(Some).ok_or(ENOSPC)
 }

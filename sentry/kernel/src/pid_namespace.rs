@@ -1,10 +1,12 @@
 //! Linux: kernel/pid_namespace.c and the id allocation of kernel/pid.c.
 
-use crate::Pid;
-use sentry_auth::UserNamespace;
+use crate::nsproxy::count;
+use crate::{CurrentTask, Pid};
+use fs_vfs::{Namespace, NsKind, TaskContext};
+use sentry_auth::{CapSet, Cred, Kuid, Ucount, UcountType, UserNamespace, ns_capable};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC};
+use sentry_uapi::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,6 +18,8 @@ const MAX_LEVEL: usize = 32;
 pub const PID_MAX: u32 = 1 << 22;
 /// After wrapping round, ids start here. Linux: `RESERVED_PIDS`.
 const RESERVED_PIDS: u32 = 300;
+/// Number of the first one. Linux: include/linux/proc_ns.h, `PROC_PID_INIT_INO`.
+const PID_INIT_INO: u64 = 0xefff_fffc;
 
 /// A pid namespace.
 pub struct PidNamespace {
@@ -23,8 +27,8 @@ pub struct PidNamespace {
     parent: Option<Arc<PidNamespace>>,
     /// The namespace whose capabilities count for it.
     pub user_ns: Arc<UserNamespace>,
-    /// Number shown by `/proc/[pid]/ns/pid`.
-    pub inum: u64,
+    inum: u64,
+    _ucount: Option<Ucount>,
     state: Mutex<State, { level::LEAF }>,
     /// Global id of the process that reaps orphans; 0 before there is one.
     pub(crate) child_reaper: AtomicU32,
@@ -40,37 +44,41 @@ struct State {
 
 impl PidNamespace {
     /// The first namespace.
-    pub fn new_initial(user_ns: Arc<UserNamespace>, inum: u64) -> Arc<PidNamespace> {
+    pub fn new_initial(user_ns: Arc<UserNamespace>) -> Arc<PidNamespace> {
         Arc::new(PidNamespace {
             level: 0,
             parent: None,
             user_ns,
-            inum,
+            inum: PID_INIT_INO,
+            _ucount: None,
             state: Mutex::new(State::default()),
             child_reaper: AtomicU32::new(0),
         })
     }
 
-    /// A child of `parent`. Linux: `create_pid_namespace`.
+    /// A child of `parent`, made by `creator` and owned by `user_ns`. Linux: `create_pid_namespace`.
     ///
     /// # Errors
-    /// `EINVAL` if `user_ns` does not descend from the parent's; `ENOSPC` when nested too deeply.
+    /// `EINVAL` if `user_ns` does not descend from the parent's; `ENOSPC` when nested too deeply or the creator has too
+    /// many.
     pub fn create(
         parent: &Arc<PidNamespace>,
-        user_ns: Arc<UserNamespace>,
-        inum: u64,
+        user_ns: &Arc<UserNamespace>,
+        creator: Kuid,
     ) -> Result<Arc<PidNamespace>, Errno> {
-        if !parent.user_ns.is_ancestor_or_self(&user_ns) {
+        if !parent.user_ns.is_ancestor_or_self(user_ns) {
             return Err(EINVAL);
         }
         if parent.level + 1 > MAX_LEVEL {
             return Err(ENOSPC);
         }
+        let _ucount = count(user_ns, creator, UcountType::PidNamespaces)?;
         Ok(Arc::new(PidNamespace {
             level: parent.level + 1,
             parent: Some(parent.clone()),
-            user_ns,
-            inum,
+            user_ns: user_ns.clone(),
+            inum: user_ns.alloc_inum(),
+            _ucount,
             state: Mutex::new(State::default()),
             child_reaper: AtomicU32::new(0),
         }))
@@ -84,6 +92,23 @@ impl PidNamespace {
     /// The namespace it was made in.
     pub fn parent(&self) -> Option<&Arc<PidNamespace>> {
         self.parent.as_ref()
+    }
+
+    /// Whether `self` is `other` or one of its ancestors.
+    pub fn is_ancestor_or_self(self: &Arc<Self>, other: &Arc<PidNamespace>) -> bool {
+        let mut ns = Some(other);
+        while let Some(n) = ns.filter(|n| n.level >= self.level) {
+            if Arc::ptr_eq(self, n) {
+                return true;
+            }
+            ns = n.parent.as_ref();
+        }
+        false
+    }
+
+    /// Whether it has, or had, a first process.
+    pub fn has_init(&self) -> bool {
+        self.child_reaper.load(Ordering::Relaxed) != 0
     }
 
     /// The id with this number. Linux: `find_pid_ns`.
@@ -112,13 +137,17 @@ impl PidNamespace {
         self.state.lock().dying = true;
     }
 
-    /// A new id with a number in this namespace and each above it. `wanted` are numbers asked for with clone3's
+    /// A new id with a number in this namespace and each above it. `wanted` are numbers that `cred` asks for with clone3's
     /// `set_tid`, this namespace's first. Linux: `alloc_pid`.
     ///
     /// # Errors
-    /// `ENOMEM` when the namespace's first process is gone; `EAGAIN` when there is no number left; `EEXIST` and
-    /// `EINVAL` for numbers asked for.
-    pub fn alloc_pid(self: &Arc<Self>, wanted: &[u32]) -> Result<Arc<Pid>, Errno> {
+    /// `ENOMEM` when the namespace's first process is gone; `EAGAIN` when there is no number left; of numbers asked for
+    /// `EINVAL` for more than there are namespaces, or none that can be, `EPERM` without authority over the namespace,
+    /// `EEXIST`.
+    pub fn alloc_pid(self: &Arc<Self>, wanted: &[u32], cred: &Cred) -> Result<Arc<Pid>, Errno> {
+        if wanted.len() > self.level + 1 {
+            return Err(EINVAL);
+        }
         let mut chain: SmallVec<[Arc<PidNamespace>; 1]> = SmallVec::new();
         let mut ns = Some(self);
         while let Some(n) = ns {
@@ -127,7 +156,7 @@ impl PidNamespace {
         }
         let mut numbers: SmallVec<[(Arc<PidNamespace>, u32); 1]> = SmallVec::new();
         for (i, ns) in chain.into_iter().enumerate() {
-            let nr = match ns.take_number(wanted.get(i).copied()) {
+            let nr = match ns.take_number(wanted.get(i).copied(), cred) {
                 Ok(nr) => nr,
                 Err(e) => {
                     for (ns, nr) in &numbers {
@@ -146,7 +175,13 @@ impl PidNamespace {
         Ok(pid)
     }
 
-    fn take_number(&self, wanted: Option<u32>) -> Result<u32, Errno> {
+    /// Linux: include/linux/capability.h, `checkpoint_restore_ns_capable`.
+    fn may_choose(&self, cred: &Cred) -> bool {
+        ns_capable(cred, &self.user_ns, CapSet::CHECKPOINT_RESTORE)
+            || ns_capable(cred, &self.user_ns, CapSet::SYS_ADMIN)
+    }
+
+    fn take_number(&self, wanted: Option<u32>, cred: &Cred) -> Result<u32, Errno> {
         let mut state = self.state.lock();
         if state.dying {
             return Err(ENOMEM);
@@ -154,6 +189,9 @@ impl PidNamespace {
         if let Some(nr) = wanted {
             if nr == 0 || nr >= PID_MAX || (nr != 1 && self.child_reaper.load(Ordering::Relaxed) == 0) {
                 return Err(EINVAL);
+            }
+            if !self.may_choose(cred) {
+                return Err(EPERM);
             }
             if state.ids.contains_key(&nr) {
                 return Err(EEXIST);
@@ -178,5 +216,26 @@ impl PidNamespace {
 
     pub(crate) fn forget(&self, nr: u32) {
         self.state.lock().ids.remove(&nr);
+    }
+}
+
+impl Namespace for PidNamespace {
+    fn kind(&self) -> NsKind {
+        NsKind::Pid
+    }
+
+    fn inum(&self) -> u64 {
+        self.inum
+    }
+
+    fn owner(&self) -> Option<Arc<UserNamespace>> {
+        Some(self.user_ns.clone())
+    }
+
+    /// Linux: `pidns_get_parent`.
+    fn parent(&self, ctx: &dyn TaskContext) -> Result<Arc<dyn Namespace>, Errno> {
+        let current: &CurrentTask = ctx.as_any().downcast_ref().ok_or(EPERM)?;
+        let parent = self.parent.clone().ok_or(EPERM)?;
+        if current.pid_ns().is_ancestor_or_self(&parent) { Ok(parent) } else { Err(EPERM) }
     }
 }

@@ -1,13 +1,13 @@
 //! Linux: kernel/fork.c, `pidfd_fops`. A descriptor that stands for a process.
 
-use crate::{CurrentTask, Pid, ThreadGroup};
+use crate::{CurrentTask, Kernel, Pid, PidNamespace, ThreadGroup};
 use fs_vfs::{File, FileOps, PollTable, Pseudo, TaskContext};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, ESRCH};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::poll::{POLLHUP, POLLIN, POLLRDNORM};
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What stands behind a pidfd.
 pub struct PidFd {
@@ -38,9 +38,19 @@ impl FileOps for PidFd {
             .is_none_or(|k| !k.tree.lock().processes.contains_key(&self.group.id()));
         POLLIN | POLLRDNORM | if reaped { POLLHUP } else { 0 }
     }
+}
 
-    fn show_fdinfo(&self, _file: &File) -> String {
-        format!("Pid:\t{}\nNSpid:\t{}\n", self.pid.global(), self.pid.global())
+impl PidFd {
+    /// What `/proc/[pid]/fdinfo` of an instance for `ns` shows: the process's numbers from there down, 0 if it cannot be
+    /// seen, -1 once it has been reaped. Linux: `pidfd_show_fdinfo`.
+    pub fn fdinfo(&self, ns: &Arc<PidNamespace>) -> String {
+        let nr = self.pid.nr_in(ns);
+        if still_there(&self.group).is_err() {
+            return "Pid:\t-1\nNSpid:\t-1\n".to_owned();
+        }
+        let below = if nr == 0 { Vec::new() } else { self.pid.numbers_from(ns) };
+        let below: String = below.iter().skip(1).map(|nr| format!("\t{nr}")).collect();
+        format!("Pid:\t{nr}\nNSpid:\t{nr}{below}\n")
     }
 }
 
@@ -56,6 +66,22 @@ pub fn pidfd_file(task: &CurrentTask, pid: Arc<Pid>, group: Arc<ThreadGroup>, no
 /// `EBADF` if it is no pidfd.
 pub fn pidfd_group(file: &File) -> Result<(Arc<Pid>, Arc<ThreadGroup>), Errno> {
     file.downcast::<PidFd>().map(|p| (p.pid.clone(), p.group.clone())).ok_or(EBADF)
+}
+
+/// What procfs attaches to the inode of a process's directory.
+pub struct ProcPid(pub Weak<Pid>);
+
+/// The process behind a directory of `/proc`, which pidfd_send_signal(2) takes for a pidfd. Linux: `tgid_pidfd_to_pid`.
+///
+/// # Errors
+/// `EBADF` if it is no such directory; `ESRCH` if the process is gone.
+pub fn tgid_pidfd_group(kernel: &Kernel, file: &File) -> Result<(Arc<Pid>, Arc<ThreadGroup>), Errno> {
+    let pid = file.inode().attached::<ProcPid>().ok_or(EBADF)?.0.upgrade().ok_or(ESRCH)?;
+    let tree = kernel.tree.lock();
+    let process = tree.processes.get(&pid.global()).filter(|p| Arc::ptr_eq(&p.group.pid, &pid));
+    let group = process.ok_or(ESRCH)?.group.clone();
+    drop(tree);
+    Ok((pid, group))
 }
 
 /// A process that may be gone.

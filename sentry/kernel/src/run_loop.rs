@@ -1,8 +1,9 @@
 //! The loop of a task's thread. Linux: kernel/entry/common.c, `exit_to_user_mode_loop`.
 
+use crate::arch::Exception;
 use crate::syscall::SyscallExit;
 use crate::{CurrentTask, Task};
-use platform::{AccessType, Fault, GuestSignal, Trap};
+use platform::{Fault, GuestSignal, Trap};
 use sentry_mm::FaultError;
 use sentry_uapi::sigaction::SaFlags;
 use sentry_uapi::signal::{SI_KERNEL, SIGKILL, SIGSEGV, SigInfo, SigSet};
@@ -86,7 +87,7 @@ impl CurrentTask {
         match mm.handle_guest_fault(fault.addr, fault.access, rip, &mut self.faults, &limits) {
             Ok(()) => {}
             Err(FaultError::Signal { signo, code }) => {
-                self.last_fault = Some((fault.addr, fault.access));
+                self.exception = Exception::page_fault(&fault, code);
                 self.task().force_sig(SigInfo::from_fault(signo, code, fault.addr));
             }
             Err(FaultError::OutOfMemory) => {
@@ -97,15 +98,8 @@ impl CurrentTask {
     }
 
     fn exception(&mut self, signal: GuestSignal) {
-        self.last_fault = None;
+        self.exception = Exception { cr2: self.exception.cr2, ..Exception::of_signal(&signal) };
         self.task().force_sig(SigInfo::from_fault(signal.signo, signal.code, signal.addr));
-    }
-
-    /// Trap number and address for a frame: what a handler of SIGSEGV finds in its context.
-    pub(crate) fn faults_for_frame(&self) -> (u64, u64) {
-        /// Exception vector of a page fault.
-        const X86_TRAP_PF: u64 = 14;
-        self.last_fault.map_or((0, 0), |(addr, _): (u64, AccessType)| (X86_TRAP_PF, addr))
     }
 
     /// Delivers what is pending and restores a temporary mask.

@@ -8,8 +8,9 @@ use crate::{Kernel, Task, ThreadGroup};
 use fs_vfs::{File, FileOwner, OwnerKind};
 use sentry_auth::Kuid;
 use sentry_sync::{Mutex, Parker, Wake, level};
+use sentry_uapi::Errno;
 use sentry_uapi::poll::{
-    POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM,
+    POLLERR, POLLHUP, POLLIN, POLLMSG, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM,
 };
 use sentry_uapi::signal::{SI_KERNEL, SIGIO, SigInfo};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 /// Events whose signals are to be sent.
 #[derive(Default)]
 pub(crate) struct SigioQueue {
-    pending: Mutex<Vec<Weak<Fasync>>, { level::LEAF }>,
+    pending: Mutex<Vec<Arc<Fasync>>, { level::LEAF }>,
     parker: Parker,
     started: AtomicBool,
 }
@@ -33,6 +34,8 @@ struct Fasync {
     fd: i32,
     /// What has happened since the last signal.
     events: AtomicU32,
+    /// How many times `POLLMSG` has.
+    messages: AtomicU32,
 }
 
 impl Kernel {
@@ -42,15 +45,21 @@ impl Kernel {
             file.set_fasync(None);
             return;
         }
+        file.set_fasync(Some(self.fasync(file, fd)));
+    }
+
+    /// Whoever wakes this has the file's owner signalled; `POLLMSG` each time anew.
+    pub fn fasync(self: &Arc<Self>, file: &Arc<File>, fd: i32) -> Arc<dyn Wake> {
         self.sigio.start();
-        file.set_fasync(Some(Arc::new_cyclic(|this| Fasync {
+        Arc::new_cyclic(|this| Fasync {
             this: this.clone(),
             kernel: Arc::downgrade(self),
             queue: self.sigio.clone(),
             file: Arc::downgrade(file),
             fd,
             events: AtomicU32::new(0),
-        })));
+            messages: AtomicU32::new(0),
+        })
     }
 }
 
@@ -72,7 +81,7 @@ impl SigioQueue {
         const LOOK_AGAIN: Duration = Duration::from_secs(3600);
         while let Some(q) = queue.upgrade() {
             let pending = std::mem::take(&mut *q.pending.lock());
-            for fasync in pending.iter().filter_map(Weak::upgrade) {
+            for fasync in &pending {
                 fasync.send_sigio();
             }
             q.parker.park(Some(Instant::now() + LOOK_AGAIN));
@@ -82,8 +91,12 @@ impl SigioQueue {
 
 impl Wake for Fasync {
     fn wake(&self, events: u32) -> bool {
+        if events & POLLMSG != 0 {
+            self.messages.fetch_add(1, Ordering::Relaxed);
+        }
         if self.events.fetch_or(events, Ordering::AcqRel) == 0 {
-            self.queue.pending.lock().push(self.this.clone());
+            // What is woken only once may be let go of before its signal is sent.
+            self.queue.pending.lock().extend(self.this.upgrade());
             self.queue.parker.unpark();
         }
         false
@@ -94,6 +107,7 @@ impl Fasync {
     /// Linux: `send_sigio`.
     fn send_sigio(&self) {
         let events = self.events.swap(0, Ordering::AcqRel);
+        let messages = self.messages.swap(0, Ordering::AcqRel);
         let (Some(kernel), Some(file)) = (self.kernel.upgrade(), self.file.upgrade()) else { return };
         let owner = file.owner();
         if owner.pid == 0 {
@@ -102,12 +116,21 @@ impl Fasync {
         let info = siginfo(&owner, events, self.fd);
         let (tasks, groups) = targets(&kernel, &owner);
         for task in tasks.iter().filter(|t| sigio_perm(&owner, t)) {
-            let _ = task.send_signal(info, SigSource::Outside);
+            repeat(messages, || task.send_signal(info, SigSource::Outside));
         }
         for group in &groups {
             if group.threads().first().is_some_and(|t| sigio_perm(&owner, t)) {
-                let _ = group.send_signal(info, SigSource::Outside);
+                repeat(messages, || group.send_signal(info, SigSource::Outside));
             }
+        }
+    }
+}
+
+/// Sends a signal once, or for each message until there is no room for more.
+fn repeat(messages: u32, mut send: impl FnMut() -> Result<(), Errno>) {
+    for _ in 0..messages.max(1) {
+        if send().is_err() {
+            return;
         }
     }
 }
@@ -135,10 +158,11 @@ fn sigio_perm(owner: &FileOwner, task: &Task) -> bool {
 
 /// SIGIO tells nothing; a signal that was chosen tells what happened, and where. Linux: `send_sigio_to_task`.
 fn siginfo(owner: &FileOwner, events: u32, fd: i32) -> SigInfo {
-    /// Reasons in the order of their codes from POLL_IN (1) on, with the band each reports. POLL_MSG is not told apart.
-    const REASONS: [(i32, u32, u32); 5] = [
+    /// Reasons in the order of their codes from POLL_IN (1) on, with the band each reports.
+    const REASONS: [(i32, u32, u32); 6] = [
         (1, POLLIN, POLLIN | POLLRDNORM),
         (2, POLLOUT, POLLOUT | POLLWRNORM | POLLWRBAND),
+        (3, POLLMSG, POLLIN | POLLRDNORM | POLLMSG),
         (4, POLLERR, POLLERR),
         (5, POLLPRI, POLLPRI | POLLRDBAND),
         (6, POLLHUP, POLLHUP | POLLERR),

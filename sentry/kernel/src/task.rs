@@ -102,8 +102,6 @@ pub struct Task {
     pub no_new_privs: AtomicBool,
     /// PR_SET_PDEATHSIG.
     pub pdeath_signal: AtomicI32,
-    /// PR_SET_DUMPABLE; of the address space in Linux, of the task here.
-    pub dumpable: AtomicU8,
     /// personality(2).
     pub personality: AtomicU64,
     /// PR_SET_TIMERSLACK, in nanoseconds.
@@ -155,7 +153,6 @@ impl Task {
             clear_child_tid: AtomicU64::new(0),
             no_new_privs: AtomicBool::new(false),
             pdeath_signal: AtomicI32::new(0),
-            dumpable: AtomicU8::new(1),
             personality: AtomicU64::new(0),
             timer_slack: AtomicU64::new(50_000),
             syscall: AtomicU64::new(0),
@@ -303,13 +300,9 @@ impl Task {
         self.interrupter.interrupt();
     }
 
-    /// Gives it root, working directory and umask of its own. Linux: `unshare_fs`.
-    pub fn unshare_fs(&self) {
-        let old = {
-            let mut r = self.resources.lock();
-            let copy = r.fs.copy();
-            std::mem::replace(&mut r.fs, copy)
-        };
+    /// Replaces root, working directory and umask.
+    pub(crate) fn set_fs(&self, fs: Arc<FsStruct>) {
+        let old = std::mem::replace(&mut self.resources.lock().fs, fs);
         drop(old);
     }
 

@@ -29,8 +29,10 @@ pub struct TimerSpec {
 /// What a timer counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimerClock {
-    /// CLOCK_MONOTONIC, or a clock that runs along with it.
+    /// CLOCK_MONOTONIC.
     Monotonic,
+    /// CLOCK_BOOTTIME.
+    Boottime,
     /// CLOCK_REALTIME: absolute times follow it when they are set.
     Realtime,
     /// CPU time of the process.
@@ -87,10 +89,16 @@ impl IntervalTimer {
         };
         match self.clock {
             TimerClock::Monotonic => kernel.clocks.monotonic(),
+            TimerClock::Boottime => kernel.clocks.boottime(),
             TimerClock::Realtime => kernel.clocks.realtime_nanos(),
             TimerClock::ProcessCpu => cpu(false),
             TimerClock::ProcessVirtual => cpu(true),
         }
+    }
+
+    /// What it counts.
+    pub fn clock(&self) -> TimerClock {
+        self.clock
     }
 
     /// Arms or disarms; `absolute` times are on the timer's clock. Returns what was set before.
@@ -120,7 +128,7 @@ impl IntervalTimer {
         let wait = deadline.saturating_sub(now).max(0);
         let at = match self.clock {
             TimerClock::Monotonic => deadline,
-            TimerClock::Realtime => kernel.clocks.monotonic().saturating_add(wait),
+            TimerClock::Realtime | TimerClock::Boottime => kernel.clocks.monotonic().saturating_add(wait),
             // CPU time passes no faster than real time on each processor.
             TimerClock::ProcessCpu | TimerClock::ProcessVirtual => {
                 let cpus = i64::try_from(kernel.cpus).unwrap_or(1).max(1);

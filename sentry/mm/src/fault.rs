@@ -63,7 +63,10 @@ impl MemoryManager {
         self.count_fault();
         let mut inner = self.inner.write();
         let now = (addr, rip, self.changes.load(Ordering::Relaxed), self.id());
+        let repeated = history.last == Some(now);
         let wants = match access {
+            // The platform may have been misled by code that another thread rewrites.
+            _ if repeated => None,
             AccessType::Read => Some(Prot::READ),
             AccessType::Write => Some(Prot::WRITE),
             AccessType::Execute => Some(Prot::EXEC),
@@ -72,7 +75,6 @@ impl MemoryManager {
         let wants = match wants {
             Some(w) => w,
             None => {
-                let repeated = history.last == Some(now);
                 match self.guess_access(&mut inner, addr, repeated, limits)? {
                     Some(w) => w,
                     None => {
@@ -84,8 +86,9 @@ impl MemoryManager {
                 }
             }
         };
-        history.last = None;
-        self.fault_locked(&mut inner, addr, wants, limits)
+        let result = self.fault_locked(&mut inner, addr, wants, limits);
+        history.last = result.is_ok().then_some(now);
+        result
     }
 
     /// What kind of access faulted at `addr`, where the platform does not say. `None`: it should have succeeded.
@@ -132,10 +135,10 @@ impl MemoryManager {
                 self.fault_write(inner, start, &vma, page, pma_start, pma)
             }
             Some((pma_start, pma)) => {
-                // Mapped already; map it again in case the address space does not know yet.
+                // Mapped already; map it again in case the address space does not know yet. That is no change.
                 let mut ops = Vec::new();
                 push_map(&mut ops, pma_start, &pma, &vma_slice(&vma), false);
-                self.apply(ops).map_err(|_| FaultError::OutOfMemory)
+                self.apply_again(ops).map_err(|_| FaultError::OutOfMemory)
             }
         }
     }

@@ -26,7 +26,7 @@ pub use info::{MmUsage, VmaInfo, VmaUsage};
 pub use madvise::Advice;
 pub use mappable::{MapFault, Mappable, MappedFile, MappingSet};
 pub use memory_file::{MemoryFile, PAGE_SIZE, Pin};
-pub use mm::{MemoryManager, MmInfo, MmLimits};
+pub use mm::{MemoryManager, MmInfo, MmLimits, dumpable};
 pub use mmap::{MMAP_MIN_ADDR, MmapRequest, Placement};
 pub use mremap::MremapMode;
 pub use platform::Prot;

@@ -6,8 +6,8 @@
 //!
 //! Linux: mm/page_alloc.c, with ranges for pages; the pins play the part of RCU.
 
-use crate::FrameRange;
-use platform_host::io::HostSeg;
+use crate::{FrameRange, IoSrc};
+use platform_host::io::{HostSeg, MAX_SEGS, pwritev};
 use platform_host::memfd::MemoryWindow;
 use platform_host::uaccess;
 use sentry_sync::{Mutex, level};
@@ -200,7 +200,8 @@ impl MemoryFile {
         self.limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// The host descriptor, for a platform to map.
+    /// The host descriptor, for a platform to map. Nobody else has business with it: what is read or written through it
+    /// is not held to any range of frames.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.window.as_fd()
     }
@@ -230,6 +231,19 @@ impl MemoryFile {
         // SAFETY: the source is a live slice, the destination part of the window; they cannot overlap.
         let left = unsafe { uaccess::copy(dst.ptr(), src.as_ptr(), src.len()) };
         if left == 0 { Ok(()) } else { Err(EFAULT) }
+    }
+
+    /// Fills frames from their start on with as much of `src` as there is room for, and takes it from there; the host
+    /// puts pages behind frames nobody has touched as it copies. Returns the bytes written.
+    ///
+    /// # Errors
+    /// `EFAULT` for a source that cannot be read; `ENOMEM`.
+    pub fn fill(&self, frames: FrameRange, src: &mut IoSrc<'_>) -> Result<usize, Errno> {
+        let room = usize::try_from(frames.len()).map_err(|_| EFAULT)?;
+        let segs = src.segs(room);
+        let n = pwritev(self.window.as_fd(), segs.get(..MAX_SEGS).unwrap_or(&segs), frames.start)?;
+        src.advance(n);
+        Ok(n)
     }
 
     /// Zeroes bytes of the file. Whole ranges of pages are better freed and allocated anew.
@@ -422,6 +436,20 @@ mod tests {
         file.dec_ref(other);
         file.read_at(r.start, &mut byte)?;
         assert_eq!(byte, [0]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_source_longer_than_its_frames_does_not_reach_what_follows() -> Result<(), Errno> {
+        let file = MemoryFile::new()?;
+        let r = file.allocate(3 * PAGE_SIZE, PAGE_SIZE)?;
+        let long = vec![7; 4 * 4096];
+        let mut src = IoSrc::from_slice(&long);
+        assert_eq!(file.fill(r.slice(PAGE_SIZE, PAGE_SIZE), &mut src)?, 4096);
+        assert_eq!((src.done(), src.remaining()), (4096, 3 * 4096));
+        let mut seen = vec![0; 3 * 4096];
+        file.read_at(r.start, &mut seen)?;
+        assert!(seen.iter().enumerate().all(|(at, byte)| (*byte == 7) == (at / 4096 == 1)));
         Ok(())
     }
 }

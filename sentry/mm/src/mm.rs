@@ -3,6 +3,7 @@
 use crate::vma::{Pma, PmaMap, Vma, VmaMap, take_pmas};
 use crate::{FrameRange, MappedFile, MemoryFile, VmFlags};
 use platform::{AddressSpace, Backing, MapOp, Platform, PlatformError, Prot};
+use sentry_auth::UserNamespace;
 use sentry_sync::{Mutex, RwLock, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::ENOMEM;
@@ -52,6 +53,20 @@ pub struct MmInfo {
     pub exe_guard: Option<Arc<dyn std::any::Any + Send + Sync>>,
     /// The program file.
     pub exe: Option<Arc<dyn MappedFile>>,
+    /// PR_SET_DUMPABLE: who but its owner may look into it; one of [`dumpable`].
+    pub dumpable: u8,
+    /// The user namespace whose CAP_SYS_PTRACE opens it when it is not dumpable.
+    pub user_ns: Option<Arc<UserNamespace>>,
+}
+
+/// Values of PR_SET_DUMPABLE and of `fs.suid_dumpable`. Linux: include/linux/sched/coredump.h, `SUID_DUMP_*`.
+pub mod dumpable {
+    /// Nobody without privilege looks into it.
+    pub const DISABLE: u8 = 0;
+    /// Whoever runs it as the same user may.
+    pub const USER: u8 = 1;
+    /// Its core would be root's.
+    pub const ROOT: u8 = 2;
 }
 
 /// A guest address space.
@@ -160,6 +175,16 @@ impl MemoryManager {
         self.info.lock().exe.clone()
     }
 
+    /// PR_GET_DUMPABLE. Linux: `get_dumpable`.
+    pub fn dumpable(&self) -> u8 {
+        self.info.lock().dumpable
+    }
+
+    /// The user namespace whose CAP_SYS_PTRACE opens it when it is not dumpable. Linux: `mm->user_ns`.
+    pub fn user_ns(&self) -> Option<Arc<UserNamespace>> {
+        self.info.lock().user_ns.clone()
+    }
+
     /// Where mmap(2) begins to look for room, downwards. Set once, by exec.
     pub fn set_mmap_base(&self, base: u64) {
         self.inner.write().mmap_base = base;
@@ -185,6 +210,11 @@ impl MemoryManager {
     /// be what its VMAs say. It is emptied, so that whoever runs in it meets a fault.
     pub(crate) fn apply(&self, ops: Vec<MapOp>) -> Result<(), Errno> {
         self.changes.fetch_add(1, Ordering::Relaxed);
+        self.apply_again(ops)
+    }
+
+    /// Applies operations that the address space may have carried out already.
+    pub(crate) fn apply_again(&self, ops: Vec<MapOp>) -> Result<(), Errno> {
         if ops.is_empty() {
             return Ok(());
         }

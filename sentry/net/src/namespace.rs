@@ -7,8 +7,11 @@ use crate::netdev::Loopback;
 use crate::netlink::NetlinkPorts;
 use crate::sysctl::Sysctl;
 use crate::unix::{Inflight, UnixNames};
-use sentry_auth::UserNamespace;
+use fs_vfs::{Namespace, NsKind};
+use sentry_auth::{Kuid, Ucount, UcountType, UserNamespace, inc_ucount};
 use sentry_time::Clocks;
+use sentry_uapi::Errno;
+use sentry_uapi::errno::ENOSPC;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,6 +39,8 @@ pub struct NetNamespace {
     pub(crate) udp: PortTable<UdpSock>,
     pub(crate) netlink: NetlinkPorts,
     pub(crate) kernelwide: Arc<Kernelwide>,
+    inum: u64,
+    _ucount: Option<Ucount>,
 }
 
 impl NetNamespace {
@@ -43,17 +48,33 @@ impl NetNamespace {
     pub fn new_initial(user_ns: Arc<UserNamespace>, clocks: Arc<Clocks>) -> Arc<NetNamespace> {
         let kernelwide =
             Arc::new(Kernelwide { inflight: Inflight::default(), clocks, next_cookie: AtomicU64::new(1) });
-        NetNamespace::new(user_ns, true, kernelwide)
+        NetNamespace::new(user_ns, true, kernelwide, None)
     }
 
-    /// A new one of the same kernel, as unshare(CLONE_NEWNET) makes it: its loopback is down. Linux: `copy_net_ns`.
-    pub fn copy_net_ns(&self, user_ns: Arc<UserNamespace>) -> Arc<NetNamespace> {
-        NetNamespace::new(user_ns, false, self.kernelwide.clone())
+    /// A new one of the same kernel, as unshare(CLONE_NEWNET) makes it for `creator`: its loopback is down. Linux:
+    /// `copy_net_ns`.
+    ///
+    /// # Errors
+    /// `ENOSPC` when the creator has too many.
+    pub fn copy_net_ns(
+        &self,
+        user_ns: &Arc<UserNamespace>,
+        creator: Kuid,
+    ) -> Result<Arc<NetNamespace>, Errno> {
+        let ucount = inc_ucount(user_ns, creator, UcountType::NetNamespaces).ok_or(ENOSPC)?;
+        Ok(NetNamespace::new(user_ns.clone(), false, self.kernelwide.clone(), Some(ucount)))
     }
 
-    fn new(user_ns: Arc<UserNamespace>, up: bool, kernelwide: Arc<Kernelwide>) -> Arc<NetNamespace> {
+    fn new(
+        user_ns: Arc<UserNamespace>,
+        up: bool,
+        kernelwide: Arc<Kernelwide>,
+        _ucount: Option<Ucount>,
+    ) -> Arc<NetNamespace> {
         let seed = kernelwide.clocks.realtime_nanos().unsigned_abs();
         Arc::new(NetNamespace {
+            inum: user_ns.alloc_inum(),
+            _ucount,
             user_ns,
             sysctl: Sysctl::default(),
             lo: Loopback::new(up),
@@ -72,6 +93,20 @@ impl NetNamespace {
 
     pub(crate) fn clocks(&self) -> &Clocks {
         &self.kernelwide.clocks
+    }
+}
+
+impl Namespace for NetNamespace {
+    fn kind(&self) -> NsKind {
+        NsKind::Net
+    }
+
+    fn inum(&self) -> u64 {
+        self.inum
+    }
+
+    fn owner(&self) -> Option<Arc<UserNamespace>> {
+        Some(self.user_ns.clone())
     }
 }
 

@@ -451,7 +451,7 @@ fn a_new_namespace_has_its_own_ports_and_a_loopback_that_is_down() -> Test {
     let (_server, addr) = listener(&net, 1)?;
     let inner = Net {
         ctx: net.ctx.sibling(5, (*net.ctx.cred).clone()),
-        ns: net.ns.copy_net_ns(net.ns.user_ns.clone()),
+        ns: net.ns.copy_net_ns(&net.ns.user_ns, sentry_auth::Kuid::GLOBAL_ROOT)?,
     };
     let client = inner.socket(AF_INET, SOCK_STREAM)?;
     assert_eq!(connect(&inner.ctx, &client, &addr), Err(ENETUNREACH));

@@ -96,6 +96,21 @@ fcntl_commands! {
     F_GET_FILE_RW_HINT = 1037; F_SET_FILE_RW_HINT = 1038;
 }
 
+/// fcntl(F_NOTIFY): a file was read.
+pub const DN_ACCESS: u64 = 0x1;
+/// fcntl(F_NOTIFY): a file was written or truncated.
+pub const DN_MODIFY: u64 = 0x2;
+/// fcntl(F_NOTIFY): an entry was made or moved into the directory.
+pub const DN_CREATE: u64 = 0x4;
+/// fcntl(F_NOTIFY): an entry was removed or moved away.
+pub const DN_DELETE: u64 = 0x8;
+/// fcntl(F_NOTIFY): an entry got another name in the directory.
+pub const DN_RENAME: u64 = 0x10;
+/// fcntl(F_NOTIFY): attributes of a file changed.
+pub const DN_ATTRIB: u64 = 0x20;
+/// fcntl(F_NOTIFY): until it is taken back, not only once.
+pub const DN_MULTISHOT: u64 = 0x8000_0000;
+
 /// Longest path with its terminating zero.
 pub const PATH_MAX: usize = 4096;
 /// Longest name of a directory entry.

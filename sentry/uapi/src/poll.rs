@@ -22,6 +22,8 @@ pub const POLLRDBAND: u32 = 0x80;
 pub const POLLWRNORM: u32 = 0x100;
 /// Priority band writable.
 pub const POLLWRBAND: u32 = 0x200;
+/// A message; what a change in a directory is signalled as.
+pub const POLLMSG: u32 = 0x400;
 /// The peer has shut down writing.
 pub const POLLRDHUP: u32 = 0x2000;
 

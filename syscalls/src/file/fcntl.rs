@@ -1,15 +1,15 @@
-//! Linux: fs/fcntl.c and flock(2) of fs/locks.c. Differs: there are no leases and no dnotify; lifetime hints are taken and
+//! Linux: fs/fcntl.c and flock(2) of fs/locks.c. Differs: there are no leases; lifetime hints are taken and
 //! forgotten.
 
 use super::user::{done, fd_result, get_file};
 use crate::arg::{Addr, Fd};
 use fs_vfs::{
-    File, FileType, LockOwner, TaskContext, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk,
-    locks_remove_posix, pipe_get_size, pipe_set_size, setfl,
+    File, LockOwner, TaskContext, do_flock, fcntl_getlk, fcntl_setlease, fcntl_setlk, locks_remove_posix,
+    pipe_get_size, pipe_set_size, setfl,
 };
 use sentry_kernel::{CurrentTask, SyscallResult};
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EBADF, EINVAL, ENOTDIR};
+use sentry_uapi::errno::{EBADF, EINVAL};
 use sentry_uapi::fcntl::*;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(crate) fn fcntl(task: &mut CurrentTask, fd: Fd, cmd: u32, arg: u64) -> Sysca
         F_OFD_SETLK | F_OFD_SETLKW => setlk_ofd(task, &file, Addr(arg), cmd == F_OFD_SETLKW),
         F_GETLEASE => Ok(u64::from(F_UNLCK.unsigned_abs())),
         F_SETLEASE => done(fcntl_setlease(task, &file, low_half(arg).cast_signed())),
-        F_NOTIFY if file.inode().file_type() != FileType::Directory => Err(ENOTDIR.into()),
+        F_NOTIFY => done(super::fown::dirnotify(task, fd, &file, arg)),
         F_GETPIPE_SZ => Ok(pipe_get_size(&file)? as u64),
         F_SETPIPE_SZ => {
             let size = u32::try_from(arg).map_err(|_| EINVAL)?;

@@ -2,15 +2,17 @@
 
 use super::fcntl::low_half;
 use super::user::done;
-use crate::arg::Addr;
-use fs_vfs::{File, FileOwner, OwnerKind, TaskContext};
+use crate::arg::{Addr, Fd};
+use fs_vfs::{File, FileOwner, OwnerKind, TaskContext, dnotify_flush, fcntl_dirnotify};
 use sentry_kernel::{CurrentTask, SyscallResult};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, ESRCH};
 use sentry_uapi::fcntl::{
-    F_ADD_SEALS, F_GET_SEALS, F_GETOWN, F_GETOWN_EX, F_GETSIG, F_SETOWN, F_SETOWN_EX, F_SETSIG,
+    F_ADD_SEALS, F_GET_SEALS, F_GETOWN, F_GETOWN_EX, F_GETOWNER_UIDS, F_GETSIG, F_SETOWN, F_SETOWN_EX,
+    F_SETSIG,
 };
 use sentry_uapi::signal::NSIG;
+use std::sync::Arc;
 
 /// fcntl(2) commands about the owner, and about seals.
 pub(super) fn owner_fcntl(task: &CurrentTask, file: &File, cmd: u32, arg: u64) -> SyscallResult {
@@ -36,6 +38,11 @@ pub(super) fn owner_fcntl(task: &CurrentTask, file: &File, cmd: u32, arg: u64) -
             let signum = i32::try_from(arg).ok().filter(|n| *n <= NSIG).ok_or(EINVAL)?;
             file.set_owner(FileOwner { signum, ..file.owner() });
             Ok(0)
+        }
+        F_GETOWNER_UIDS => {
+            let (owner, ns) = (file.owner(), TaskContext::cred(task).user_ns.clone());
+            let uids = [owner.uid, owner.euid].map(|uid| ns.from_kuid(uid).unwrap_or(u32::MAX));
+            done(task.user()?.write_obj(arg, &uids))
         }
         F_ADD_SEALS => done(fs_tmpfs::add_seals(file, u32::try_from(arg).map_err(|_| EINVAL)?)),
         F_GET_SEALS => Ok(u64::from(fs_tmpfs::get_seals(file)?.bits())),
@@ -86,4 +93,23 @@ fn owner_in(task: &CurrentTask, owner: &FileOwner) -> (i32, i32) {
     let found = task.kernel().root_pid_ns.find(owner.pid);
     let nr = found.map_or(0, |pid| pid.nr_in(&task.pid_ns()));
     (kind, i32::try_from(nr).unwrap_or(0))
+}
+
+/// fcntl(F_NOTIFY): the caller becomes the owner of a directory that has none. Linux: `fcntl_dirnotify`.
+pub(super) fn dirnotify(task: &CurrentTask, fd: Fd, file: &Arc<File>, arg: u64) -> Result<(), Errno> {
+    let files = TaskContext::files(task);
+    let waker = || {
+        if file.owner().pid == 0 {
+            let cred = TaskContext::cred(task);
+            let (kind, pid) = (OwnerKind::Process, task.group.id());
+            file.set_owner(FileOwner { kind, pid, uid: cred.uid, euid: cred.euid, ..file.owner() });
+        }
+        task.kernel().fasync(file, fd.0)
+    };
+    fcntl_dirnotify(file, files.lock_owner(), arg, waker)?;
+    // Another thread may have closed the descriptor meanwhile, and found nothing to end.
+    if !files.get_raw(fd.0).is_some_and(|now| Arc::ptr_eq(&now, file)) {
+        dnotify_flush(file, files.lock_owner());
+    }
+    Ok(())
 }

@@ -101,9 +101,6 @@ pub(crate) fn clone3(task: &mut CurrentTask, uargs: Addr, size: usize) -> Syscal
     }
     let stack = if args.stack == 0 { 0 } else { args.stack.checked_add(args.stack_size).ok_or(EINVAL)? };
     let set_tid = mm.read_array::<u32>(args.set_tid, set_tid_size)?;
-    if !set_tid.is_empty() {
-        check_set_tid(task)?;
-    }
     let request = CloneRequest {
         flags,
         exit_signal: i32::try_from(args.exit_signal).unwrap_or(0),
@@ -114,18 +111,6 @@ pub(crate) fn clone3(task: &mut CurrentTask, uargs: Addr, size: usize) -> Syscal
         set_tid,
     };
     run(task, &request, args.pidfd)
-}
-
-/// Choosing numbers needs authority over the pid namespace. Linux: `checkpoint_restore_ns_capable`.
-fn check_set_tid(task: &CurrentTask) -> Result<(), Errno> {
-    use sentry_auth::{CapSet, ns_capable};
-    let cred = task.task().cred();
-    let ns = &task.pid_ns().user_ns;
-    if ns_capable(&cred, ns, CapSet::CHECKPOINT_RESTORE) || ns_capable(&cred, ns, CapSet::SYS_ADMIN) {
-        Ok(())
-    } else {
-        Err(sentry_uapi::errno::EPERM)
-    }
 }
 
 fn simple(task: &mut CurrentTask, flags: CloneFlags) -> SyscallResult {

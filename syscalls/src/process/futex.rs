@@ -1,7 +1,7 @@
 //! Linux: kernel/futex/syscalls.c.
 
 use crate::arg::{Addr, FutexOp, TimespecAddr};
-use crate::time::clock::{deadline_after, deadline_on};
+use crate::time::clock::{CLOCK_MONOTONIC, deadline_after, deadline_on, read_clock};
 use sentry_kernel::futex::FutexWaitv;
 use sentry_kernel::{CurrentTask, SyscallExit, SyscallResult};
 use sentry_uapi::Errno;
@@ -121,7 +121,7 @@ fn read_deadline(
     Ok(Some(match (absolute, realtime) {
         (false, _) => deadline_after(ts),
         (true, true) => deadline_on(task.kernel().clocks.realtime_nanos(), ts),
-        (true, false) => deadline_on(task.kernel().clocks.monotonic(), ts),
+        (true, false) => deadline_on(read_clock(task, CLOCK_MONOTONIC)?, ts),
     }))
 }
 

@@ -24,7 +24,7 @@ fn set_limit(task: &CurrentTask, target: &Arc<Task>, resource: usize, new: Rlimi
         return Err(EPERM);
     }
     let old = target.group.rlimit(resource);
-    if new.max > old.max && !task.task().cred().capable(CapSet::SYS_RESOURCE) {
+    if new.max > old.max && !task.capable(CapSet::SYS_RESOURCE) {
         return Err(EPERM);
     }
     target.group.set_rlimit(resource, new);

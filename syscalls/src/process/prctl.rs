@@ -60,10 +60,10 @@ pub(crate) fn prctl(
             task.user()?.write_obj(a2, &task.pdeath_signal.load(Ordering::Relaxed))?;
             Ok(0)
         }
-        op::GET_DUMPABLE => Ok(task.dumpable.load(Ordering::Relaxed).into()),
+        op::GET_DUMPABLE => Ok(task.user()?.dumpable().into()),
         op::SET_DUMPABLE => {
             let value = u8::try_from(a2).ok().filter(|v| *v <= 1).ok_or(EINVAL)?;
-            task.dumpable.store(value, Ordering::Relaxed);
+            task.user()?.update_info(|info| info.dumpable = value);
             Ok(0)
         }
         op::GET_KEEPCAPS => Ok(task.task().cred().securebits.contains(SecureBits::KEEP_CAPS).into()),

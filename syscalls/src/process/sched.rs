@@ -1,7 +1,7 @@
 //! Linux: kernel/sched/syscalls.c. Attributes are kept and reported; the host schedules.
 
 use crate::arg::{Addr, Bits};
-use sentry_auth::CapSet;
+use sentry_auth::{CapSet, ns_capable};
 use sentry_kernel::{CurrentTask, SyscallResult, Task, full_affinity};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{E2BIG, EACCES, EINVAL, EPERM, ESRCH};
@@ -41,6 +41,14 @@ fn same_owner(task: &CurrentTask, other: &Task) -> bool {
     c.euid == t.euid || c.euid == t.uid
 }
 
+/// Whoever has fewer capabilities does not meddle with the scheduling of those who have more. Linux:
+/// security/commoncap.c, `cap_safe_nice`.
+fn cap_safe_nice(task: &CurrentTask, t: &Arc<Task>) -> Result<(), Errno> {
+    let (own, other) = (task.task().cred(), t.cred());
+    let less = own.cap_permitted.contains(other.cap_permitted);
+    if less || ns_capable(&own, &other.user_ns, CapSet::SYS_NICE) { Ok(()) } else { Err(EPERM) }
+}
+
 /// Linux: `__sched_setscheduler`, the checks.
 fn set_policy(
     task: &CurrentTask,
@@ -56,8 +64,7 @@ fn set_policy(
     if !(0..=99).contains(&priority) || is_realtime(policy) != (priority != 0) {
         return Err(EINVAL);
     }
-    let privileged = task.task().cred().capable(CapSet::SYS_NICE);
-    if !privileged {
+    if !task.capable(CapSet::SYS_NICE) {
         if is_realtime(policy) {
             let limit = t.group.rlimit(RLIMIT_RTPRIO).cur;
             let current = t.sched.lock().priority;
@@ -75,6 +82,7 @@ fn set_policy(
             return Err(EPERM);
         }
     }
+    cap_safe_nice(task, t)?;
     let mut s = t.sched.lock();
     s.policy = policy;
     s.priority = priority;
@@ -255,7 +263,7 @@ pub(crate) fn sched_setaffinity(task: &mut CurrentTask, pid: i32, len: u32, mask
     let bytes = usize::try_from(len).unwrap_or(0).min(full.len() * 8);
     let mut buf = vec![0; full.len() * 8];
     task.user()?.copy_from_user(mask.0, &mut buf[..bytes])?;
-    if !same_owner(task, &t) && !task.task().cred().capable(CapSet::SYS_NICE) {
+    if !same_owner(task, &t) && !ns_capable(&task.task().cred(), &t.cred().user_ns, CapSet::SYS_NICE) {
         return Err(EPERM.into());
     }
     let wanted: Vec<u64> = buf
@@ -287,7 +295,7 @@ pub(crate) fn sched_getaffinity(task: &mut CurrentTask, pid: i32, len: u32, mask
 /// Linux: `can_nice`.
 fn check_nice(task: &CurrentTask, t: &Arc<Task>, nice: i32) -> Result<(), Errno> {
     let current = t.sched.lock().nice;
-    if nice >= current || task.task().cred().capable(CapSet::SYS_NICE) {
+    if nice >= current || task.capable(CapSet::SYS_NICE) {
         return Ok(());
     }
     let wanted = u64::from((20 - nice).unsigned_abs());
@@ -311,10 +319,11 @@ fn priority_targets(task: &CurrentTask, which: i32, who: i32) -> Result<Vec<Arc<
         2 => {
             let cred = task.task().cred();
             let uid = if who == 0 { cred.uid } else { cred.user_ns.make_kuid(who.cast_unsigned()) };
-            if !uid.is_valid() {
-                return Err(EINVAL);
-            }
-            Ok(kernel.tree.lock().tasks.values().filter(|t| t.cred().uid == uid).cloned().collect())
+            // Nobody has an id that is none; nobody outside of the caller's pid namespace is meant.
+            let ns = task.pid_ns();
+            let tree = kernel.tree.lock();
+            let mine = tree.tasks.values().filter(|t| t.cred().uid == uid && t.pid().nr_in(&ns) != 0);
+            Ok(mine.cloned().collect())
         }
         _ => Err(EINVAL),
     }
@@ -325,11 +334,11 @@ pub(crate) fn setpriority(task: &mut CurrentTask, which: i32, who: i32, nice: i3
     let nice = nice.clamp(-20, 19);
     let mut result = Err(ESRCH);
     for t in priority_targets(task, which, who)? {
-        if !same_owner(task, &t) && !task.task().cred().capable(CapSet::SYS_NICE) {
+        if !same_owner(task, &t) && !ns_capable(&task.task().cred(), &t.cred().user_ns, CapSet::SYS_NICE) {
             result = Err(EPERM);
             continue;
         }
-        match check_nice(task, &t, nice) {
+        match check_nice(task, &t, nice).and_then(|()| cap_safe_nice(task, &t)) {
             Ok(()) => {
                 t.sched.lock().nice = nice;
                 if result == Err(ESRCH) {
@@ -430,7 +439,7 @@ pub(crate) fn ioprio_set(task: &mut CurrentTask, which: i32, who: i32, ioprio: i
     let (class, level) = (value >> IOPRIO_CLASS_SHIFT, value & ((1 << IOPRIO_CLASS_SHIFT) - 1));
     let cred = task.task().cred();
     match class {
-        CLASS_RT if !cred.capable(CapSet::SYS_ADMIN) && !cred.capable(CapSet::SYS_NICE) => {
+        CLASS_RT if !task.capable(CapSet::SYS_ADMIN) && !task.capable(CapSet::SYS_NICE) => {
             return Err(EPERM.into());
         }
         CLASS_RT | CLASS_BE if level < 8 => {}
@@ -440,9 +449,11 @@ pub(crate) fn ioprio_set(task: &mut CurrentTask, which: i32, who: i32, ioprio: i
     }
     let kept = u16::try_from(value).map_err(|_| EINVAL)?;
     for t in ioprio_targets(task, which, who)? {
-        if !same_owner(task, &t) && !cred.capable(CapSet::SYS_NICE) {
+        let uid = t.cred().uid;
+        if uid != cred.euid && uid != cred.uid && !task.capable(CapSet::SYS_NICE) {
             return Err(EPERM.into());
         }
+        cap_safe_nice(task, &t)?;
         t.sched.lock().ioprio = kept;
     }
     Ok(0)

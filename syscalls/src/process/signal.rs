@@ -8,11 +8,12 @@ use sentry_auth::{CapSet, ns_capable};
 use sentry_kernel::signal::{SigSource, UNBLOCKABLE};
 use sentry_kernel::{
     CurrentTask, PidNamespace, SyscallExit, SyscallResult, Task, ThreadGroup, pidfd_group, still_there,
+    tgid_pidfd_group,
 };
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINTR, EINVAL, EPERM, ERESTARTNOHAND, ESRCH};
 use sentry_uapi::sigaction::{SaFlags, SigAction, SigAltStack};
-use sentry_uapi::signal::{NSIG, SI_TKILL, SI_USER, SIGCONT, SIGSEGV, SigInfo, SigSet};
+use sentry_uapi::signal::{NSIG, SI_KERNEL, SI_TKILL, SI_USER, SIGCHLD, SIGCONT, SIGSEGV, SigInfo, SigSet};
 use sentry_uapi::time::Timespec;
 use std::sync::Arc;
 
@@ -196,6 +197,27 @@ fn siginfo_from(task: &CurrentTask, target: &Task, signo: i32, code: i32) -> Sig
     SigInfo::from_process(signo, code, i32::try_from(pid).unwrap_or(0), uid)
 }
 
+/// A siginfo that the caller made, as the receiver sees it: the ids in it are the caller's numbers. Linux:
+/// `send_signal_locked`, `has_si_pid_and_uid`.
+fn translated(task: &CurrentTask, target: &Task, mut info: SigInfo) -> SigInfo {
+    /// Codes whose fields are others: of timers, and of SIGIO.
+    const SI_TIMER: i32 = -2;
+    const SI_SIGIO: i32 = -5;
+    let (code, positive) = (info.si_code, info.si_code > 0 && info.si_code < SI_KERNEL);
+    if code == SI_TIMER || code == SI_SIGIO || (positive && info.si_signo != SIGCHLD) {
+        return info;
+    }
+    let (own, other) = (task.task().cred(), target.cred());
+    if !Arc::ptr_eq(&own.user_ns, &other.user_ns) {
+        let uid = own.user_ns.make_kuid(info.word(4).cast_unsigned());
+        info.put(4, other.user_ns.from_kuid_munged(uid).to_ne_bytes());
+    }
+    if task.pid().nr_in(&target.pid_ns()) == 0 {
+        info.put(0, 0i32.to_ne_bytes());
+    }
+    info
+}
+
 fn source(task: &CurrentTask, target: &Task) -> SigSource {
     let (mine, theirs): (Arc<PidNamespace>, Arc<PidNamespace>) = (task.pid_ns(), target.pid_ns());
     if mine.level() < theirs.level() { SigSource::Outside } else { SigSource::Inside }
@@ -205,7 +227,7 @@ fn source(task: &CurrentTask, target: &Task) -> SigSource {
 fn kill_group(task: &CurrentTask, group: &Arc<ThreadGroup>, signo: i32) -> Result<(), Errno> {
     let Some(thread) = group.threads().into_iter().next() else {
         let cred = task.task().cred();
-        let ok = cred.euid == group.last_uid() || cred.uid == group.last_uid() || cred.capable(CapSet::KILL);
+        let ok = cred.euid == group.last_uid() || cred.uid == group.last_uid() || task.capable(CapSet::KILL);
         return if ok { Ok(()) } else { Err(EPERM) };
     };
     may_kill(task, &thread, signo)?;
@@ -279,7 +301,10 @@ fn do_tkill(
     check_signo(sig.0)?;
     may_kill(task, &target, sig.0)?;
     if sig.0 != 0 {
-        let info = info.unwrap_or_else(|| siginfo_from(task, &target, sig.0, SI_TKILL));
+        let info = match info {
+            Some(info) => translated(task, &target, info),
+            None => siginfo_from(task, &target, sig.0, SI_TKILL),
+        };
         target.send_signal(info, source(task, &target))?;
     }
     Ok(0)
@@ -315,7 +340,7 @@ pub(crate) fn rt_sigqueueinfo(task: &mut CurrentTask, pid: i32, sig: Sig, info: 
     let thread = group.threads().into_iter().next().ok_or(ESRCH)?;
     may_kill(task, &thread, sig.0)?;
     if sig.0 != 0 {
-        group.send_signal(info, source(task, &thread))?;
+        group.send_signal(translated(task, &thread, info), source(task, &thread))?;
     }
     Ok(0)
 }
@@ -332,7 +357,7 @@ pub(crate) fn rt_tgsigqueueinfo(
     do_tkill(task, Some(tgid), tid, sig, Some(info))
 }
 
-/// pidfd_send_signal(2).
+/// pidfd_send_signal(2). A directory `/proc/PID` counts as a pidfd, as it did before there were any.
 pub(crate) fn pidfd_send_signal(
     task: &mut CurrentTask,
     fd: Fd,
@@ -344,7 +369,7 @@ pub(crate) fn pidfd_send_signal(
         return Err(EINVAL.into());
     }
     let file = task.task().files()?.get(fd.0)?;
-    let (pid, group) = pidfd_group(&file)?;
+    let (pid, group) = pidfd_group(&file).or_else(|_| tgid_pidfd_group(task.kernel(), &file))?;
     // Processes of a namespace that the caller cannot see are out of reach.
     let nr = pid.nr_in(&task.pid_ns());
     if nr == 0 {
@@ -365,7 +390,7 @@ pub(crate) fn pidfd_send_signal(
         (Some(info), Some(thread)) => {
             may_kill(task, &thread, sig.0)?;
             if sig.0 != 0 {
-                group.send_signal(info, source(task, &thread))?;
+                group.send_signal(translated(task, &thread, info), source(task, &thread))?;
             }
         }
         _ => kill_group(task, &group, sig.0)?,

@@ -2,7 +2,7 @@
 
 use crate::arg::{Addr, Bits};
 use sentry_auth::{CapSet, ns_capable};
-use sentry_kernel::{CurrentTask, SyscallResult};
+use sentry_kernel::{CurrentTask, OffsetClock, SyscallResult};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EPERM};
 use std::sync::atomic::Ordering;
@@ -83,7 +83,12 @@ pub(crate) fn sysinfo(task: &mut CurrentTask, addr: Addr) -> SyscallResult {
     let used = kernel.memory.resident();
     let procs = kernel.tree.lock().tasks.len();
     let info = SysInfo {
-        uptime: kernel.clocks.boottime().saturating_sub(kernel.clocks.boot()) / 1_000_000_000,
+        uptime: kernel
+            .clocks
+            .boottime()
+            .saturating_sub(kernel.clocks.boot())
+            .saturating_add(task.task().ns().time.offset(OffsetClock::Boottime))
+            / 1_000_000_000,
         totalram: total,
         freeram: total.saturating_sub(used),
         procs: u16::try_from(procs).unwrap_or(u16::MAX),

@@ -280,7 +280,7 @@ table! {
     304, open_by_handle_at(mount_fd: Fd, handle: Addr, flags: OFlags), Missing(EOPNOTSUPP, "no filesystem can be exported");
     306, syncfs(fd: Fd), Full;
     307, sendmmsg(fd: Fd, vec: Addr, vlen: u32, flags: Bits), Full;
-    308, setns(fd: Fd, nstype: CFlags), Missing(EINVAL, "no namespace files yet");
+    308, setns(fd: Fd, nstype: CFlags), Full;
     309, getcpu(cpu: Addr, node: Addr), Full;
     310, process_vm_readv(pid: i32, local: Addr, local_count: usize, remote: Addr, remote_count: usize, flags: Addr), Full;
     311, process_vm_writev(pid: i32, local: Addr, local_count: usize, remote: Addr, remote_count: usize, flags: Addr), Full;

@@ -3,7 +3,7 @@
 use crate::arg::{Addr, TimespecAddr};
 use fs_vfs::{Sleep, TaskContext};
 use sentry_auth::{CapSet, ns_capable};
-use sentry_kernel::{CurrentTask, SyscallResult};
+use sentry_kernel::{CurrentTask, OffsetClock, SyscallResult};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EFAULT, EINVAL, EOPNOTSUPP, EPERM, ERESTARTNOHAND, ESRCH};
 use sentry_uapi::time::{Timespec, Timeval};
@@ -74,8 +74,12 @@ pub(crate) fn read_clock(task: &CurrentTask, id: i32) -> Result<i64, Errno> {
     let clocks = &task.kernel().clocks;
     Ok(match id {
         CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_REALTIME_ALARM | CLOCK_TAI => clocks.realtime_nanos(),
-        CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE => clocks.monotonic(),
-        CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => clocks.boottime(),
+        CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE => {
+            clocks.monotonic().saturating_add(task.task().ns().time.offset(OffsetClock::Monotonic))
+        }
+        CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => {
+            clocks.boottime().saturating_add(task.task().ns().time.offset(OffsetClock::Boottime))
+        }
         CLOCK_PROCESS_CPUTIME_ID => {
             let (u, s) = task.group.cpu_usage();
             nanos(u + s)

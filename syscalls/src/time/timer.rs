@@ -3,9 +3,9 @@
 use crate::arg::{Addr, Bits};
 use crate::time::clock::{
     CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_REALTIME,
-    CLOCK_REALTIME_ALARM, CLOCK_TAI, CLOCK_THREAD_CPUTIME_ID,
+    CLOCK_REALTIME_ALARM, CLOCK_TAI, CLOCK_THREAD_CPUTIME_ID, read_clock,
 };
-use sentry_kernel::{CurrentTask, SyscallResult, TimerClock, TimerSpec, TimerTarget};
+use sentry_kernel::{CurrentTask, OffsetClock, SyscallResult, TimerClock, TimerSpec, TimerTarget};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EOPNOTSUPP};
 use sentry_uapi::signal::{NSIG, SIGALRM};
@@ -91,9 +91,17 @@ pub(crate) fn timer_create(task: &mut CurrentTask, clock: i32, event: Addr, id: 
     const SIGEV_THREAD_ID: i32 = 4;
     let kind = match clock {
         CLOCK_REALTIME | CLOCK_REALTIME_ALARM | CLOCK_TAI => TimerClock::Realtime,
-        CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => TimerClock::Monotonic,
+        CLOCK_MONOTONIC => TimerClock::Monotonic,
+        CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => TimerClock::Boottime,
         CLOCK_PROCESS_CPUTIME_ID | CLOCK_THREAD_CPUTIME_ID => TimerClock::ProcessCpu,
-        c if c < 0 => TimerClock::ProcessCpu,
+        c if c < 0 => {
+            // One of a process must be there; one of a device has no timers.
+            if c & 7 == 3 {
+                return Err(EOPNOTSUPP.into());
+            }
+            read_clock(task, c)?;
+            TimerClock::ProcessCpu
+        }
         4..=6 => return Err(EOPNOTSUPP.into()),
         _ => return Err(EINVAL.into()),
     };
@@ -157,8 +165,18 @@ pub(crate) fn timer_settime(
         return Err(EINVAL.into());
     }
     let timer = task.group.posix_timer(id)?;
-    let spec = TimerSpec { value: spec.value.to_nanos(), interval: spec.interval.to_nanos() };
-    let before = timer.timer().set(spec, flags.0 & ABSTIME != 0);
+    let mut spec = TimerSpec { value: spec.value.to_nanos(), interval: spec.interval.to_nanos() };
+    let absolute = flags.0 & ABSTIME != 0;
+    if absolute && spec.value != 0 {
+        let time = &task.task().ns().time;
+        // A time that has passed is not one of disarming.
+        spec.value = match timer.timer().clock() {
+            TimerClock::Monotonic => time.to_host(OffsetClock::Monotonic, spec.value).max(1),
+            TimerClock::Boottime => time.to_host(OffsetClock::Boottime, spec.value).max(1),
+            _ => spec.value,
+        };
+    }
+    let before = timer.timer().set(spec, absolute);
     if old.0 != 0 {
         mm.write_obj(old.0, &itimerspec(before))?;
     }

@@ -5,6 +5,7 @@ use crate::ctype::iscntrl;
 use crate::termios::Modes;
 use crate::wire::{Effects, N_TTY_BUF_SIZE, Output};
 use sentry_uapi::termios::{ECHO, ECHOCTL, ECHONL, OPOST};
+use std::collections::VecDeque;
 
 /// Something to be echoed.
 #[derive(Clone, Copy, Debug)]
@@ -24,25 +25,63 @@ pub(super) enum Echo {
     EraseTab { columns: u32, after_tab: bool },
 }
 
-/// Echo is processed in between when there is that much. Linux: `ECHO_COMMIT_WATERMARK`.
+impl Echo {
+    /// Its places in Linux's echo buffer.
+    fn places(self) -> usize {
+        match self {
+            Echo::Char(_) => 1,
+            Echo::Byte(_) | Echo::Control(_) | Echo::MoveBackColumn | Echo::SetCanonColumn => 2,
+            Echo::EraseTab { .. } => 3,
+        }
+    }
+}
+
+/// What is to be echoed. Linux: `echo_buf`.
+#[derive(Debug, Default)]
+pub(super) struct EchoBuffer {
+    ops: VecDeque<Echo>,
+    places: usize,
+    /// How many of the places had their turn already, and found no room.
+    tried: usize,
+}
+
+impl EchoBuffer {
+    pub(super) fn push(&mut self, op: Echo) {
+        self.ops.push_back(op);
+        self.places = self.places.saturating_add(op.places());
+    }
+
+    fn pop(&mut self) {
+        if let Some(op) = self.ops.pop_front() {
+            self.places = self.places.saturating_sub(op.places());
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = EchoBuffer::default();
+    }
+}
+
+/// Echo is processed in between when there is that much, and again when there is that much more. Linux
+/// (`ECHO_COMMIT_WATERMARK`, `ECHO_BLOCK`) waits for a multiple of it, and loses echo when its buffer runs over meanwhile.
 const COMMIT_WATERMARK: usize = 256;
 /// The oldest echo is dropped when there is that much that cannot be put out. Linux: `ECHO_DISCARD_WATERMARK`.
 const DISCARD_WATERMARK: usize = N_TTY_BUF_SIZE - (256 + 32);
 
 impl NTty {
     pub(super) fn echo_op(&mut self, op: Echo) {
-        self.echo.push_back(op);
+        self.echo.push(op);
     }
 
     /// Linux: `echo_char_raw`.
     pub(super) fn echo_char_raw(&mut self, c: u8) {
-        self.echo.push_back(if c == 0xff { Echo::Byte(c) } else { Echo::Char(c) });
+        self.echo.push(if c == 0xff { Echo::Byte(c) } else { Echo::Char(c) });
     }
 
     /// Linux: `echo_char`.
     pub(super) fn echo_char(&mut self, c: u8) {
         if self.termios.l(ECHOCTL) && iscntrl(c) && c != b'\t' {
-            self.echo.push_back(Echo::Control(c));
+            self.echo.push(Echo::Control(c));
         } else {
             self.echo_char_raw(c);
         }
@@ -62,7 +101,8 @@ impl NTty {
 
     /// Linux: `commit_echoes`.
     pub(super) fn commit_echoes(&mut self, out: &mut Output, fx: &mut Effects) {
-        if self.echo.len() >= COMMIT_WATERMARK {
+        let (now, tried) = (self.echo.places, self.echo.tried);
+        if now >= tried.saturating_add(COMMIT_WATERMARK) {
             self.process_echoes(out, fx);
         }
     }
@@ -76,14 +116,16 @@ impl NTty {
 
     /// Puts out as much echo as there is room for. Linux: `__process_echoes`.
     pub(super) fn process_echoes(&mut self, out: &mut Output, fx: &mut Effects) {
-        while let Some(op) = self.echo.front().copied() {
+        while let Some(op) = self.echo.ops.front().copied() {
             if !self.process_echo(op, out, fx) {
                 break;
             }
-            self.echo.pop_front();
+            self.echo.pop();
         }
-        let excess = (self.echo.len() + 1).saturating_sub(DISCARD_WATERMARK);
-        self.echo.drain(..excess);
+        while self.echo.places >= DISCARD_WATERMARK {
+            self.echo.pop();
+        }
+        self.echo.tried = self.echo.places;
     }
 
     /// False: no room.

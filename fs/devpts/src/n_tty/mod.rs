@@ -12,7 +12,7 @@ mod read;
 
 use crate::termios::{Modes, PTY_TERMIOS, pty_cflag, unset_locked};
 use crate::wire::{Effects, Output, Wakes};
-use echo::Echo;
+use echo::EchoBuffer;
 pub(crate) use read::ReadWait;
 use sentry_uapi::termios::{
     ADDRB, ECHO, EXTPROC, ICANON, ICRNL, IEXTEN, IGNCR, INLCR, ISIG, ISTRIP, IUCLC, IXON, PARMRK, TOSTOP,
@@ -42,7 +42,7 @@ pub(crate) struct NTty {
     queue: VecDeque<Cell>,
     /// How many of the queue are of lines that are complete. Linux: `canon_head`.
     canon: usize,
-    echo: VecDeque<Echo>,
+    echo: EchoBuffer,
     column: u32,
     /// Where the line being typed begins.
     canon_column: u32,
@@ -59,7 +59,7 @@ impl NTty {
             erasing: false,
             queue: VecDeque::new(),
             canon: 0,
-            echo: VecDeque::new(),
+            echo: EchoBuffer::default(),
             column: 0,
             canon_column: 0,
         };

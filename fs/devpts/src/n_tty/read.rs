@@ -1,4 +1,6 @@
 //! Reading. Linux: n_tty.c, `copy_from_read_buf`, `canon_copy_from_read_buf`, `input_available_p`.
+//!
+//! Differs: VMIN counts as far as it goes, where Linux returns once its buffer of 64 bytes is full.
 
 use super::NTty;
 use crate::termios::Modes;

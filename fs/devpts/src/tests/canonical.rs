@@ -203,3 +203,18 @@ fn output_is_processed() -> Result<(), Errno> {
     assert_eq!(shown(OPOST | XTABS, b"ab\tc\x08\td")?, "ab      c\x08        d");
     Ok(())
 }
+
+#[test]
+fn echo_that_finds_no_room_is_bounded() -> Result<(), Errno> {
+    let fs = Fixture::new()?;
+    let tty = fs.pair()?;
+    tty.pty.update(|pair, fx| pair.stop_by_hand(crate::pty::Side::Slave, true, fx));
+    let mut line = vec![b'x'; 1000];
+    // Each ^R shows the whole line again.
+    line.extend([0x12; 200]);
+    assert_eq!(tty.types(&line)?, "");
+    tty.pty.update(|pair, fx| pair.stop_by_hand(crate::pty::Side::Slave, false, fx));
+    let shown = tty.types(b"y")?;
+    assert!(shown.len() < N_TTY_BUF_SIZE && shown.ends_with("xxxy"), "{} bytes", shown.len());
+    Ok(())
+}

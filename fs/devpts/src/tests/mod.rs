@@ -59,7 +59,7 @@ impl Fixture {
         let args =
             MountArgs { source: Some(b"devpts"), fs_type: Some(b"devpts"), flags: 0, data: Some(options) };
         do_mount(&ctx, b"/pts", &args)?;
-        let pids = PidNamespace::new_initial(UserNamespace::new_initial(), 1);
+        let pids = PidNamespace::new_initial(UserNamespace::new_initial());
         Ok(Fixture { ctx, jobs, pids })
     }
 
@@ -147,7 +147,7 @@ impl Ends<'_> {
 
     /// Makes it the terminal of a session, with a foreground group; gives the group's number.
     fn foreground(&self) -> Result<u32, Errno> {
-        let pid = self.fixture.pids.alloc_pid(&[])?;
+        let pid = self.fixture.pids.alloc_pid(&[], &self.fixture.ctx.cred)?;
         self.pty.set_session(Some(pid.clone()), Some(pid.clone()));
         Ok(pid.global())
     }

@@ -1,10 +1,11 @@
 //! A directory of the host, made for the test, as a filesystem.
 
 mod contents;
+mod owners;
 mod stress;
 mod tree;
 
-use crate::{HostFs, HostFsParams, Sharing};
+use crate::{HostFs, HostFsParams, HostOwners, Sharing};
 use fs_vfs::{Dentry, DirSink, File, Inode, NewNode, NodeKind, Path, TaskContext, TestContext};
 use sentry_auth::{Kgid, Kuid};
 use sentry_mm::{IoDst, IoSrc, MemoryFile};
@@ -27,6 +28,14 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Fixture {
     pub(super) fn new(writable: bool, sharing: Sharing) -> Result<Fixture, Errno> {
+        Fixture::with_owners(writable, sharing, None)
+    }
+
+    pub(super) fn with_owners(
+        writable: bool,
+        sharing: Sharing,
+        owners: Option<Arc<dyn HostOwners>>,
+    ) -> Result<Fixture, Errno> {
         let name = format!("hostfs-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).map_err(|_| EIO)?;
@@ -42,6 +51,7 @@ impl Fixture {
             source: b"none".to_vec(),
             writable,
             sharing,
+            owners,
             ids_from_host: None,
             ids_to_host: None,
             max_fds: 8,

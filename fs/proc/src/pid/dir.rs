@@ -4,12 +4,13 @@ use crate::net::NetDir;
 use crate::pid::entry::{PidEntry, What};
 use crate::pid::{
     ProcTask, cmdline, comm, fd, gid_map, identity, limits, links, maps, mem, misc, mounts, ns, oom,
-    projid_map, setgroups, smaps, stat, status, task_dir, uid_map,
+    projid_map, setgroups, smaps, stat, status, task_dir, timens_offsets, uid_map,
 };
 use crate::procfs::{Caller, HidePid};
 use fs_kernfs::{DirNode, Emit, Node, NodeAttr, NodeOps, emit_names};
-use fs_vfs::{Access, Attr, FIRST_ENTRY, FileType, TaskContext, generic_permission};
+use fs_vfs::{Access, Attr, FIRST_ENTRY, FileType, Inode, TaskContext, generic_permission};
 use sentry_auth::Cred;
+use sentry_kernel::ProcPid;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{ENOENT, EPERM};
 use std::any::Any;
@@ -32,7 +33,7 @@ static TGID_BASE: &[PidEntry] = &[
     entry("personality", 0o400, What::Public(misc::personality)),
     entry("limits", 0o444, What::Public(limits::show)),
     entry("sched", 0o644, What::Store(stat::sched, misc::ignore)),
-    entry("timens_offsets", 0o644, What::Store(misc::timens_offsets, misc::deny)),
+    entry("timens_offsets", 0o644, What::File(timens_offsets::node)),
     entry("comm", 0o644, What::Store(comm::show, comm::store)),
     entry("syscall", 0o400, What::Public(misc::syscall)),
     entry("cmdline", 0o444, What::File(cmdline::cmdline)),
@@ -64,10 +65,10 @@ static TGID_BASE: &[PidEntry] = &[
     entry("sessionid", 0o444, What::Public(misc::audit_unset)),
     entry("coredump_filter", 0o644, What::Store(misc::coredump_filter, misc::ignore)),
     entry("io", 0o400, What::Public(misc::io)),
-    entry("uid_map", 0o644, What::Store(uid_map::show, uid_map::store)),
-    entry("gid_map", 0o644, What::Store(gid_map::show, gid_map::store)),
-    entry("projid_map", 0o644, What::Store(projid_map::show, projid_map::store)),
-    entry("setgroups", 0o644, What::Store(setgroups::show, setgroups::store)),
+    entry("uid_map", 0o644, What::File(uid_map::node)),
+    entry("gid_map", 0o644, What::File(gid_map::node)),
+    entry("projid_map", 0o644, What::File(projid_map::node)),
+    entry("setgroups", 0o644, What::File(setgroups::node)),
     entry("timers", 0o444, What::Public(misc::timers)),
     entry("timerslack_ns", 0o666, What::Store(misc::timerslack_ns, misc::store_timerslack_ns)),
 ];
@@ -127,6 +128,12 @@ impl NodeOps for PidDir {
 }
 
 impl DirNode for PidDir {
+    fn attach(&self, inode: &Inode) {
+        if self.at.whole {
+            inode.attached_or(|| ProcPid(self.at.pid()));
+        }
+    }
+
     fn lookup(&self, _ctx: &dyn TaskContext, name: &[u8]) -> Result<Node, Errno> {
         let found = entries(self.at.whole).find(|e| e.name.as_bytes() == name).ok_or(ENOENT)?;
         if self.at.exists() { Ok(found.node(&self.at)) } else { Err(ENOENT) }

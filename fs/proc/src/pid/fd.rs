@@ -9,6 +9,7 @@ use fs_vfs::{
     generic_permission,
 };
 use sentry_auth::Cred;
+use sentry_kernel::PidFd;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, ENOENT, ESRCH};
 use sentry_uapi::fcntl::OpenFlags;
@@ -196,7 +197,10 @@ impl SeqNode for FdInfo {
                 file.inode().ino()
             ),
         );
-        out.extend_from_slice(file.ops().show_fdinfo(&file).as_bytes());
+        match file.downcast::<PidFd>() {
+            Some(pidfd) => out.extend_from_slice(pidfd.fdinfo(&self.at.fs.pid_ns).as_bytes()),
+            None => out.extend_from_slice(file.ops().show_fdinfo(&file).as_bytes()),
+        }
         Ok(())
     }
 }

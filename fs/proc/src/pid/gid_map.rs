@@ -1,19 +1,16 @@
-//! `/proc/[pid]/gid_map`. Linux: kernel/user_namespace.c, `gid_m_show`.
+//! `/proc/[pid]/gid_map`. Linux: kernel/user_namespace.c.
 
-use crate::pid::entry::View;
-use crate::pid::uid_map::{lower_ns, show_map};
-use sentry_auth::Kgid;
-use sentry_uapi::Errno;
-use sentry_uapi::errno::EPERM;
+use crate::pid::ProcTask;
+use crate::pid::id_map::{self, MapFile};
+use fs_kernfs::Node;
+use sentry_auth::{IdKind, Kgid, UserNamespace};
 
-pub(crate) fn show(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
-    let ns = view.who.cred().user_ns.clone();
-    let lower = lower_ns(&ns, view.file.cred());
-    show_map(&ns.gid_map(), |id| lower.from_kgid(Kgid::from_global(id)), out);
-    Ok(())
-}
+static GID_MAP: MapFile = MapFile {
+    kind: IdKind::Gid,
+    map: UserNamespace::gid_map,
+    from_kernel: |ns, id| ns.from_kgid(Kgid::from_global(id)),
+};
 
-/// A map cannot be written.
-pub(crate) fn store(_view: &View<'_>, _bytes: &[u8], _pos: u64) -> Result<(), Errno> {
-    Err(EPERM)
+pub(crate) fn node(at: &ProcTask) -> Node {
+    id_map::node(at, &GID_MAP)
 }

@@ -26,11 +26,6 @@ pub(crate) fn ignore(_view: &View<'_>, _bytes: &[u8], _pos: u64) -> Result<(), E
     Ok(())
 }
 
-/// Refuses a write.
-pub(crate) fn deny(_view: &View<'_>, _bytes: &[u8], _pos: u64) -> Result<(), Errno> {
-    Err(EACCES)
-}
-
 /// For a file that can only be written.
 pub(crate) fn unreadable(_view: &View<'_>, _out: &mut Vec<u8>) -> Result<(), Errno> {
     Err(EINVAL)
@@ -125,14 +120,6 @@ pub(crate) fn io(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
 
 /// Linux: `timers_start`, `show_timer`: none are listed.
 pub(crate) fn timers(_view: &View<'_>, _out: &mut Vec<u8>) -> Result<(), Errno> {
-    Ok(())
-}
-
-/// Linux: kernel/time/namespace.c, `proc_timens_show_offsets`.
-pub(crate) fn timens_offsets(_view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
-    for clock in ["monotonic", "boottime"] {
-        put(out, format_args!("{clock:<10} {:>10} {:>9}\n", 0, 0));
-    }
     Ok(())
 }
 

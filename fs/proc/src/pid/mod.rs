@@ -6,6 +6,7 @@ mod dir;
 mod entry;
 mod fd;
 mod gid_map;
+mod id_map;
 mod identity;
 mod ids;
 mod limits;
@@ -23,6 +24,7 @@ mod stat;
 mod status;
 mod subject;
 mod task_dir;
+mod timens_offsets;
 mod uid_map;
 
 pub(crate) use dir::PidDir;

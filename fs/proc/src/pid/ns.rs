@@ -1,41 +1,40 @@
 //! `/proc/[pid]/ns`. Linux: fs/proc/namespaces.c.
 
 use crate::pid::ProcTask;
+use crate::procfs::Caller;
 use fs_kernfs::{DirNode, Emit, LinkNode, Node, NodeAttr, NodeOps, emit_names};
-use fs_vfs::{FIRST_ENTRY, FileType, LinkTarget, TaskContext};
+use fs_vfs::{FIRST_ENTRY, FileType, LinkTarget, Namespace, TaskContext, ns_get_name};
 use sentry_kernel::Task;
-use sentry_net::NetNamespace;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, ENOENT};
 use std::any::Any;
+use std::sync::Arc;
 
-/// Numbers of network namespaces begin here, below those the kernel gives out for the other kinds.
-const FIRST_NET_INUM: u64 = 0xe000_0000;
-
-fn net_inum(net: &NetNamespace) -> u64 {
-    FIRST_NET_INUM.saturating_add(net.cookie)
-}
-
-/// A kind of namespace: the link's name, the kind's name, and the number of a task's.
-struct NsKind {
+/// A link's name, and how the namespace behind it is found.
+struct NsEntry {
     name: &'static str,
-    kind: &'static str,
-    inum: fn(&Task) -> u64,
+    get: fn(&Task) -> Option<Arc<dyn Namespace>>,
 }
 
 /// Linux: `ns_entries`.
-static KINDS: &[NsKind] = &[
-    NsKind { name: "net", kind: "net", inum: |t| net_inum(&t.ns().net) },
-    NsKind { name: "uts", kind: "uts", inum: |t| t.ns().uts.inum },
-    NsKind { name: "ipc", kind: "ipc", inum: |t| t.ns().ipc.inum },
-    NsKind { name: "pid", kind: "pid", inum: |t| t.pid_ns().inum },
-    NsKind { name: "pid_for_children", kind: "pid", inum: |t| t.ns().pid_for_children.inum },
-    NsKind { name: "user", kind: "user", inum: |t| t.cred().user_ns.inum(|| t.kernel.alloc_inum()) },
-    NsKind { name: "mnt", kind: "mnt", inum: |t| t.ns().mnt.id() },
-    NsKind { name: "cgroup", kind: "cgroup", inum: |t| t.ns().cgroup.inum },
-    NsKind { name: "time", kind: "time", inum: |t| t.ns().time.inum },
-    NsKind { name: "time_for_children", kind: "time", inum: |t| t.ns().time_for_children.inum },
+static ENTRIES: &[NsEntry] = &[
+    NsEntry { name: "net", get: |t| Some(t.ns().net.clone()) },
+    NsEntry { name: "uts", get: |t| Some(t.ns().uts.clone()) },
+    NsEntry { name: "ipc", get: |t| Some(t.ns().ipc.clone()) },
+    NsEntry { name: "pid", get: |t| Some(t.pid_ns()) },
+    NsEntry { name: "pid_for_children", get: pid_for_children },
+    NsEntry { name: "user", get: |t| Some(t.cred().user_ns.clone()) },
+    NsEntry { name: "mnt", get: |t| Some(t.ns().mnt.clone()) },
+    NsEntry { name: "cgroup", get: |t| Some(t.ns().cgroup.clone()) },
+    NsEntry { name: "time", get: |t| Some(t.ns().time.clone()) },
+    NsEntry { name: "time_for_children", get: |t| Some(t.ns().time_for_children.clone()) },
 ];
+
+/// There is nothing to enter before the namespace has its first process. Linux: `pidns_for_children_get`.
+fn pid_for_children(task: &Task) -> Option<Arc<dyn Namespace>> {
+    let pid_ns = task.ns().pid_for_children.clone();
+    if pid_ns.has_init() { Some(pid_ns) } else { None }
+}
 
 struct NsDir {
     at: ProcTask,
@@ -61,12 +60,12 @@ impl NodeOps for NsDir {
 
 impl DirNode for NsDir {
     fn lookup(&self, _ctx: &dyn TaskContext, name: &[u8]) -> Result<Node, Errno> {
-        let kind = KINDS.iter().find(|k| k.name.as_bytes() == name).ok_or(ENOENT)?;
-        Ok(Node::link(NsLink { at: self.at.clone(), kind }))
+        let entry = ENTRIES.iter().find(|e| e.name.as_bytes() == name).ok_or(ENOENT)?;
+        Ok(Node::link(NsLink { at: self.at.clone(), entry }))
     }
 
     fn list(&self, _ctx: &dyn TaskContext, from: u64, emit: &mut Emit<'_>) -> Result<(), Errno> {
-        let names = KINDS.iter().map(|k| (k.name.as_bytes(), FileType::Symlink));
+        let names = ENTRIES.iter().map(|e| (e.name.as_bytes(), FileType::Symlink));
         emit_names(names, FIRST_ENTRY, from, emit);
         Ok(())
     }
@@ -75,7 +74,18 @@ impl DirNode for NsDir {
 /// A link to a namespace.
 struct NsLink {
     at: ProcTask,
-    kind: &'static NsKind,
+    entry: &'static NsEntry,
+}
+
+impl NsLink {
+    /// The namespace, for those who may look into the task.
+    fn namespace(&self, ctx: &dyn TaskContext) -> Result<Arc<dyn Namespace>, Errno> {
+        let task = self.at.task().map_err(|_| EACCES)?;
+        if !Caller::new(ctx).may_access(&task) {
+            return Err(EACCES);
+        }
+        (self.entry.get)(&task).ok_or(ENOENT)
+    }
 }
 
 impl NodeOps for NsLink {
@@ -93,15 +103,13 @@ impl NodeOps for NsLink {
 }
 
 impl LinkNode for NsLink {
-    /// Namespaces cannot be opened by name.
+    /// Linux: `proc_ns_get_link`.
     fn readlink(&self, ctx: &dyn TaskContext) -> Result<LinkTarget, Errno> {
-        self.at.access(ctx)?;
-        Err(EACCES)
+        Ok(LinkTarget::Jump(ctx.vfs().ns_get_path(self.namespace(ctx)?)))
     }
 
-    /// Linux: `proc_ns_readlink`, `ns_get_name`.
+    /// Linux: `proc_ns_readlink`.
     fn text(&self, ctx: &dyn TaskContext) -> Result<Vec<u8>, Errno> {
-        let task = self.at.access(ctx)?;
-        Ok(format!("{}:[{}]", self.kind.kind, (self.kind.inum)(&task)).into_bytes())
+        Ok(ns_get_name(&*self.namespace(ctx)?))
     }
 }

@@ -1,19 +1,16 @@
-//! `/proc/[pid]/projid_map`. Linux: kernel/user_namespace.c, `projid_m_show`. Project ids exist in the first namespace only.
+//! `/proc/[pid]/projid_map`. Linux: kernel/user_namespace.c.
 
-use crate::pid::entry::View;
-use crate::pid::uid_map::show_map;
-use sentry_auth::IdMap;
-use sentry_uapi::Errno;
-use sentry_uapi::errno::EPERM;
+use crate::pid::ProcTask;
+use crate::pid::id_map::{self, MapFile};
+use fs_kernfs::Node;
+use sentry_auth::{IdKind, UserNamespace};
 
-pub(crate) fn show(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
-    if view.who.cred().user_ns.parent().is_none() {
-        show_map(&IdMap::identity(), Some, out);
-    }
-    Ok(())
-}
+static PROJID_MAP: MapFile = MapFile {
+    kind: IdKind::Projid,
+    map: UserNamespace::projid_map,
+    from_kernel: |ns, id| ns.projid_map().map_up(id),
+};
 
-/// A map cannot be written.
-pub(crate) fn store(_view: &View<'_>, _bytes: &[u8], _pos: u64) -> Result<(), Errno> {
-    Err(EPERM)
+pub(crate) fn node(at: &ProcTask) -> Node {
+    id_map::node(at, &PROJID_MAP)
 }

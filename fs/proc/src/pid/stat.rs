@@ -2,6 +2,7 @@
 
 use crate::pid::entry::View;
 use crate::pid::status::{ignored_and_caught, text_and_lib};
+use crate::procfs::timens_boottime;
 use crate::seq::{escape, put};
 use sentry_kernel::{Usage, nsec_to_clock_t};
 use sentry_mm::PAGE_SIZE;
@@ -49,7 +50,7 @@ pub(crate) fn show(view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Errno> {
         (s.policy, s.priority, s.nice)
     });
     let priority = if REALTIME.contains(&policy) { -1 - rt_priority } else { DEFAULT_PRIO + nice };
-    let start = task.map_or(who.group.start_time, |t| t.start_time);
+    let start = task.map_or(who.group.start_time, |t| t.start_time).saturating_add(timens_boottime(view.ctx));
     let nr = |pid: &Option<std::sync::Arc<sentry_kernel::Pid>>| pid.as_ref().map_or(0, |p| p.nr_in(ns));
     let (tty_nr, tty_pgrp) = match &relations.tty {
         Some((dev, pgrp)) => (new_encode_dev(*dev), i64::from(nr(pgrp))),

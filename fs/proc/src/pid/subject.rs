@@ -5,10 +5,9 @@ use fs_kernfs::NodeAttr;
 use fs_vfs::TaskContext;
 use sentry_auth::{Cred, Kgid, Kuid};
 use sentry_kernel::{DeadLeader, Kernel, Pid, Task, ThreadGroup};
-use sentry_mm::MemoryManager;
+use sentry_mm::{MemoryManager, dumpable};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EACCES, ENOENT, ESRCH};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 /// A process or thread by its id; perhaps gone.
@@ -38,6 +37,11 @@ pub(crate) struct Subject {
 impl ProcTask {
     pub(crate) fn new(fs: &Arc<Instance>, pid: &Arc<Pid>, whole: bool) -> ProcTask {
         ProcTask { fs: fs.clone(), pid: Arc::downgrade(pid), whole }
+    }
+
+    /// Its id.
+    pub(crate) fn pid(&self) -> Weak<Pid> {
+        self.pid.clone()
     }
 
     /// The process or thread.
@@ -143,14 +147,13 @@ impl Subject {
         if public {
             return (cred.euid, cred.egid);
         }
-        match self.task().filter(|t| t.mm().is_ok()) {
-            None => (Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT),
-            Some(task) if task.dumpable.load(Ordering::Relaxed) == 1 => (cred.euid, cred.egid),
-            Some(_) => {
-                let uid = Some(cred.user_ns.make_kuid(0)).filter(|id| id.is_valid());
-                let gid = Some(cred.user_ns.make_kgid(0)).filter(|id| id.is_valid());
-                (uid.unwrap_or(Kuid::GLOBAL_ROOT), gid.unwrap_or(Kgid::GLOBAL_ROOT))
-            }
+        let Some(mm) = self.mm() else { return (Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT) };
+        if mm.dumpable() == dumpable::USER {
+            return (cred.euid, cred.egid);
         }
+        let ns = mm.user_ns().unwrap_or_else(|| self.kernel.user_ns.clone());
+        let uid = Some(ns.make_kuid(0)).filter(|id| id.is_valid());
+        let gid = Some(ns.make_kgid(0)).filter(|id| id.is_valid());
+        (uid.unwrap_or(Kuid::GLOBAL_ROOT), gid.unwrap_or(Kgid::GLOBAL_ROOT))
     }
 }

@@ -1,7 +1,6 @@
 //! `/proc/stat`. Linux: fs/proc/stat.c.
 
 use super::uptime::uptime;
-use crate::procfs::Shared;
 use crate::seq::put;
 use sentry_kernel::{Kernel, nsec_to_clock_t};
 use sentry_uapi::Errno;
@@ -37,7 +36,7 @@ fn cpu_line(out: &mut Vec<u8>, label: &str, times: CpuTimes) {
     put(out, format_args!("{label} {user} 0 {system} {idle} 0 0 0 0 0 0\n"));
 }
 
-pub(super) fn show(kernel: &Kernel, _shared: &Shared, out: &mut Vec<u8>) -> Result<(), Errno> {
+pub(super) fn show(kernel: &Kernel, ahead: i64, out: &mut Vec<u8>) -> Result<(), Errno> {
     let times = cpu_times(kernel);
     // The line of all has a second blank, as wide as a number.
     cpu_line(out, "cpu ", times);
@@ -51,7 +50,8 @@ pub(super) fn show(kernel: &Kernel, _shared: &Shared, out: &mut Vec<u8>) -> Resu
         let tree = kernel.tree.lock();
         tree.tasks.values().filter(|t| t.run_state() == 'R').count()
     };
-    let btime = kernel.clocks.realtime_nanos().saturating_sub(i64::try_from(uptime(kernel)).unwrap_or(0));
+    let up = i64::try_from(uptime(kernel)).unwrap_or(0).saturating_add(ahead);
+    let btime = kernel.clocks.realtime_nanos().saturating_sub(up);
     put(
         out,
         format_args!(

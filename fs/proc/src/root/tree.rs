@@ -3,7 +3,7 @@
 use super::{
     cpuinfo, devices, hardware, ipc, keys, loadavg, locks, meminfo, selflink, stat, uptime, version, vmstat,
 };
-use crate::procfs::{Instance, Shared};
+use crate::procfs::{Instance, Shared, timens_boottime};
 use fs_kernfs::simple::{self, symlink, text};
 use fs_kernfs::{Node, StaticDir};
 use sentry_kernel::Kernel;
@@ -14,6 +14,12 @@ use std::sync::Arc;
 fn global(fs: &Arc<Instance>, show: fn(&Kernel, &Shared, &mut Vec<u8>) -> Result<(), Errno>) -> Node {
     let shared = fs.shared.clone();
     simple::seq(0o444, move |_, out| show(&*shared.kernel()?, &shared, out))
+}
+
+/// A file that depends on the reader's CLOCK_BOOTTIME: how far it is ahead.
+fn in_timens(fs: &Arc<Instance>, show: fn(&Kernel, i64, &mut Vec<u8>) -> Result<(), Errno>) -> Node {
+    let shared = fs.shared.clone();
+    simple::seq(0o444, move |ctx, out| show(&*shared.kernel()?, timens_boottime(ctx), out))
 }
 
 fn dir() -> Node {
@@ -63,13 +69,13 @@ pub(super) fn entries(fs: &Arc<Instance>) -> StaticDir {
     .with("net", symlink("self/net"))
     .with("partitions", text(0o444, "major minor  #blocks  name\n\n"))
     .with("softirqs", global(fs, hardware::softirqs))
-    .with("stat", global(fs, stat::show))
+    .with("stat", in_timens(fs, stat::show))
     .with("swaps", text(0o444, "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"))
     .with("sys", fs.shared.sys.clone())
     .with("sysrq-trigger", simple::store(0o200, |_, _| Ok(()), |_, _| Ok(())))
     .with("sysvipc", ipc::dir())
     .with("tty", hardware::tty())
-    .with("uptime", global(fs, uptime::show))
+    .with("uptime", in_timens(fs, uptime::show))
     .with("version", global(fs, version::show))
     .with("vmstat", global(fs, vmstat::show))
     .with("zoneinfo", global(fs, vmstat::zoneinfo))

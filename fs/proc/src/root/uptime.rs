@@ -1,7 +1,6 @@
 //! `/proc/uptime`. Linux: fs/proc/uptime.c.
 
 use super::stat::cpu_times;
-use crate::procfs::Shared;
 use crate::seq::put;
 use sentry_kernel::Kernel;
 use sentry_uapi::Errno;
@@ -15,8 +14,8 @@ pub(super) fn uptime(kernel: &Kernel) -> u64 {
 }
 
 /// Seconds since boot, and seconds all processors together had nothing to do.
-pub(super) fn show(kernel: &Kernel, _shared: &Shared, out: &mut Vec<u8>) -> Result<(), Errno> {
-    let up = uptime(kernel);
+pub(super) fn show(kernel: &Kernel, ahead: i64, out: &mut Vec<u8>) -> Result<(), Errno> {
+    let up = uptime(kernel).saturating_add_signed(ahead);
     let idle = cpu_times(kernel).idle;
     let hundredths = |ns: u64| (ns / NSEC_PER_SEC, ns % NSEC_PER_SEC / 10_000_000);
     let ((up, up_part), (idle, idle_part)) = (hundredths(up), hundredths(idle));

@@ -2,12 +2,14 @@
 //! fs/notify/inotify/inotify_user.c, ipc/mq_sysctl.c.
 
 use super::ctl::{dir, fixed, flag, int, parse_numbers, stored, uint};
+use crate::procfs::current;
 use crate::seq::put;
 use fs_kernfs::Node;
 use fs_vfs::{NR_OPEN, TaskContext};
 use sentry_auth::OVERFLOW_ID;
+use sentry_mm::dumpable;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::EINVAL;
+use sentry_uapi::errno::{EINVAL, ESRCH};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most files a kernel has open. There is no such limit beyond that of memory.
@@ -78,8 +80,26 @@ pub(super) fn tree() -> Node {
         ("protected_hardlinks", fixed(1)),
         ("protected_regular", fixed(2)),
         ("protected_symlinks", fixed(1)),
-        ("suid_dumpable", fixed(0)),
+        ("suid_dumpable", suid_dumpable()),
     ])
+}
+
+/// Linux: fs/exec.c, `fs_exec_sysctls`.
+fn suid_dumpable() -> Node {
+    stored(
+        0o644,
+        |ctx, out| {
+            let value = current(ctx).ok_or(ESRCH)?.kernel().suid_dumpable.load(Ordering::Relaxed);
+            put(out, format_args!("{value}\n"));
+            Ok(())
+        },
+        |ctx, bytes| {
+            let new = parse_numbers(bytes, 1)?.first().and_then(|v| u8::try_from(*v).ok());
+            let new = new.filter(|v| *v <= dumpable::ROOT).ok_or(EINVAL)?;
+            current(ctx).ok_or(ESRCH)?.kernel().suid_dumpable.store(new, Ordering::Relaxed);
+            Ok(())
+        },
+    )
 }
 
 fn max_user_watches() -> Node {

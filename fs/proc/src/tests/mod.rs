@@ -14,11 +14,9 @@ use fs_vfs::{
 use platform_scripted::ScriptedPlatform;
 use sentry_auth::{Cred, UserNamespace};
 use sentry_kernel::{
-    CgroupNamespace, CurrentTask, InitProcess, IpcNamespace, Kernel, KernelParts, NsProxy, SyscallTable,
-    TimeNamespace, UtsNames, UtsNamespace, init_rlimits,
+    CurrentTask, InitProcess, Kernel, KernelParts, NsProxy, SyscallTable, UtsNames, init_rlimits,
 };
 use sentry_mm::{IoDst, IoSrc, MemoryFile};
-use sentry_net::NetNamespace;
 use sentry_time::Clocks;
 use sentry_uapi::Errno;
 use sentry_uapi::fcntl::OpenFlags;
@@ -48,18 +46,9 @@ fn first_process(kernel: &Arc<Kernel>) -> InitProcess {
     let user_ns = kernel.user_ns.clone();
     let root = kernel.vfs.kern_mount(TestFs::new_root(&kernel.vfs, &user_ns));
     let top = Path { mnt: root.clone(), dentry: root.root.clone() };
-    let time = Arc::new(TimeNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() });
     let names = UtsNames { nodename: b"box".to_vec(), domainname: b"(none)".to_vec() };
-    let ns = NsProxy {
-        mnt: MountNamespace::new(&kernel.vfs, kernel.alloc_inum(), user_ns.clone(), &root),
-        uts: UtsNamespace::new(kernel.alloc_inum(), user_ns.clone(), names),
-        ipc: Arc::new(IpcNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() }),
-        net: NetNamespace::new_initial(user_ns.clone(), kernel.clocks.clone()),
-        pid_for_children: kernel.root_pid_ns.clone(),
-        cgroup: Arc::new(CgroupNamespace { inum: kernel.alloc_inum(), user_ns: user_ns.clone() }),
-        time: time.clone(),
-        time_for_children: time,
-    };
+    let mnt = MountNamespace::new(&kernel.vfs, user_ns.clone(), &root);
+    let ns = NsProxy::new_initial(kernel, mnt, names);
     InitProcess {
         cred: Cred::root(user_ns),
         fs: FsStruct::new(&top),

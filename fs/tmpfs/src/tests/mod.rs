@@ -26,7 +26,7 @@ impl Fixture {
     pub(super) fn new(options: &str) -> Result<Fixture, Errno> {
         let ctx = TestContext::new();
         let memory = MemoryFile::new()?;
-        let options = TmpfsOptions::parse(options, 1 << 30, &ctx.cred.user_ns)?;
+        let options = TmpfsOptions::parse(options, 1 << 30, &ctx.cred)?;
         let root = new_super(TmpfsParams {
             fs_type: "tmpfs",
             dev: ctx.vfs.alloc_dev(),

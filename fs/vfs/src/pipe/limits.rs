@@ -32,8 +32,10 @@ pub(super) fn slots_for(bytes: u32) -> Option<usize> {
     usize::try_from(size).ok().map(|s| s.div_ceil(PIPE_PAGE))
 }
 
+/// Linux: `pipe_is_unprivileged_user`. Limits of the whole kernel are lifted for those of the first user namespace only.
 fn unprivileged(cred: &Cred) -> bool {
-    !cred.capable(CapSet::SYS_RESOURCE) && !cred.capable(CapSet::SYS_ADMIN)
+    let first = cred.user_ns.level() == 0;
+    !(first && (cred.capable(CapSet::SYS_RESOURCE) || cred.capable(CapSet::SYS_ADMIN)))
 }
 
 impl PipeLimits {

@@ -161,7 +161,7 @@ impl Task {
     pub(crate) fn unshare(&self, cred: Cred) -> Task {
         let user_ns = cred.user_ns.clone();
         let mut ctx = self.0.sibling(2, cred);
-        let copy = ctx.mnt_ns.copy_mnt_ns(&ctx.vfs, ctx.vfs.alloc_ino(), &user_ns, Some(&ctx.fs));
+        let copy = ctx.mnt_ns.copy_mnt_ns(&ctx.vfs, &user_ns, ctx.cred.euid, Some(&ctx.fs));
         let Ok(ns) = copy else { unreachable!("it can be copied") };
         ctx.mnt_ns = ns;
         Task(ctx)

@@ -20,7 +20,7 @@ fn root_cred(t: &Task) -> Cred {
 
 /// Credentials with all capabilities in a new user namespace.
 fn in_user_ns(t: &Task) -> Cred {
-    let ns = UserNamespace::create_user_ns(&t.0.cred);
+    let ns = UserNamespace::create_user_ns(&t.0.cred, false);
     let Ok(ns) = ns else { unreachable!("the ids are mapped") };
     Cred { user_ns: ns, cap_effective: CapSet::all(), cap_permitted: CapSet::all(), ..root_cred(t) }
 }
@@ -576,7 +576,7 @@ fn mounts_of_any_depth_can_go() {
         assert_eq!(t.mount("/m"), Ok(()));
     }
     assert_eq!(t.umount("/m", DETACH), Ok(()));
-    let Ok(child) = t.0.mnt_ns.copy_mnt_ns(&t.0.vfs, 9, &t.0.cred.user_ns, None) else {
+    let Ok(child) = t.0.mnt_ns.copy_mnt_ns(&t.0.vfs, &t.0.cred.user_ns, t.0.cred.euid, None) else {
         unreachable!("it can be copied")
     };
     drop(child);

@@ -1,8 +1,11 @@
 //! Notification marks.
 
 use super::*;
-use sentry_sync::{Mutex, level};
+use crate::{dnotify_flush, fcntl_dirnotify};
+use sentry_sync::{Mutex, Wake, level};
+use sentry_uapi::fcntl::{DN_CREATE, DN_MULTISHOT, DN_RENAME};
 use std::any::Any;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 #[derive(Default)]
 struct Log {
@@ -93,4 +96,38 @@ fn unmounting_ends_the_marks() {
     watch(&t, &log, "/m/f", "f");
     assert_eq!(t.umount("/m", 0), Ok(()));
     assert_eq!(take(&log), ["f:UNMOUNT", "f:gone"]);
+}
+
+#[derive(Default)]
+struct Count(AtomicU32);
+
+impl Wake for Count {
+    fn wake(&self, _events: u32) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+}
+
+#[test]
+fn dnotify_wakes_once_or_until_it_is_flushed() {
+    let t = Task::new();
+    assert_eq!(t.mkdir("/d"), Ok(()));
+    let Ok(dir) = t.open("/d", OpenFlags::empty()) else { unreachable!("it is there") };
+    let count = Arc::<Count>::default();
+    let ask = |owner: u64, arg: u64| fcntl_dirnotify(&dir, owner, arg, || count.clone());
+    let woken = || count.0.swap(0, Ordering::Relaxed);
+    assert_eq!(ask(1, DN_CREATE), Ok(()));
+    t.create("/d/1");
+    t.create("/d/2");
+    assert_eq!(woken(), 1);
+    assert_eq!((ask(1, DN_RENAME | DN_MULTISHOT), ask(2, DN_CREATE | DN_MULTISHOT)), (Ok(()), Ok(())));
+    t.create("/d/3");
+    assert_eq!(t.rename("/d/3", "/d/4", 0), Ok(()));
+    assert_eq!(woken(), 3);
+    dnotify_flush(&dir, 2);
+    t.create("/d/5");
+    assert_eq!(woken(), 0);
+    assert!(dir.inode().sb().has_marks());
+    dnotify_flush(&dir, 1);
+    assert!(!dir.inode().sb().has_marks());
 }

@@ -84,7 +84,7 @@ pub(super) fn user_namespace(linux: &oci::Linux) -> Result<Option<UserNamespaceS
     }
     let uid_mappings = mappings(linux.uid_mappings().as_deref(), wanted, "linux.uidMappings")?;
     let gid_mappings = mappings(linux.gid_mappings().as_deref(), wanted, "linux.gidMappings")?;
-    Ok(wanted.then_some(UserNamespaceSpec { uid_mappings, gid_mappings }))
+    Ok(wanted.then_some(UserNamespaceSpec { uid_mappings, gid_mappings, setgroups_denied: false }))
 }
 
 fn mappings(mappings: Option<&[oci::LinuxIdMapping]>, wanted: bool, place: &str) -> Result<Vec<IdMapping>> {

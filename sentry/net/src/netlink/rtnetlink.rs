@@ -52,6 +52,9 @@ pub(super) fn receive(
     }
 }
 
+/// Linux: include/uapi/linux/if.h.
+const IF_OPER_DOWN: u8 = 2;
+
 impl Request<'_> {
     /// Answers; true if it was a dump.
     fn handle(&self, ctx: &dyn TaskContext, answers: &mut Vec<Vec<u8>>) -> Result<bool, Errno> {
@@ -131,7 +134,7 @@ impl Request<'_> {
 
     /// Linux: `rtnl_fill_ifinfo`.
     fn link(&self, out: &mut Vec<u8>, flags: u16) {
-        let up = if self.net.lo.is_up() { IFF_LOWER_UP } else { 0 };
+        let (up, operstate) = if self.net.lo.is_up() { (IFF_LOWER_UP, 0) } else { (0, IF_OPER_DOWN) };
         let info = Ifinfomsg {
             ifi_type: ARPHRD_LOOPBACK,
             ifi_index: LO_IFINDEX,
@@ -141,7 +144,7 @@ impl Request<'_> {
         MessageBuilder::new(out, reply(&self.header, self.port, RTM_NEWLINK, flags), &info)
             .attr(IFLA_IFNAME, b"lo\0")
             .attr(IFLA_TXQLEN, LO_TXQLEN.as_bytes())
-            .attr(IFLA_OPERSTATE, &[0])
+            .attr(IFLA_OPERSTATE, &[operstate])
             .attr(IFLA_LINKMODE, &[0])
             .attr(IFLA_MTU, LO_MTU.as_bytes())
             .attr(IFLA_GROUP, &[0; 4])

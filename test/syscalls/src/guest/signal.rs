@@ -48,6 +48,12 @@ impl SigInfo {
         self.word(24)
     }
 
+    /// `si_fd` of a signal about a descriptor.
+    #[must_use]
+    pub fn fd(&self) -> i32 {
+        self.word(24)
+    }
+
     /// `si_overrun` of a timer's signal.
     #[must_use]
     pub fn overrun(&self) -> i32 {

@@ -78,7 +78,6 @@ impl CurrentTask {
             return Err(EFAULT);
         }
         let r = &self.regs;
-        let fault = self.faults_for_frame();
         let mcontext = SigContext {
             r8: r.r8,
             r9: r.r9,
@@ -102,10 +101,10 @@ impl CurrentTask {
             gs: 0,
             fs: 0,
             ss: 0x2b,
-            err: 0,
-            trapno: fault.0,
+            err: self.exception.error_code,
+            trapno: self.exception.vector,
             oldmask: mask.0,
-            cr2: fault.1,
+            cr2: self.exception.cr2,
             fpstate: fp_addr,
             reserved: [0; 8],
         };

@@ -1,5 +1,7 @@
 //! Credentials.
 
 mod capability;
+mod exec;
 mod ids;
 mod inherit;
+mod prctl;

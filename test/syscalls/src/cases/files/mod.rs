@@ -4,6 +4,7 @@ mod access;
 mod copy;
 mod descriptor;
 mod directory;
+mod dnotify;
 mod inotify;
 mod legacy;
 mod link;

@@ -29,6 +29,23 @@ fn it_names_processes_not_numbers(t: &mut Guest) {
 }
 
 #[case(as_root, as_user)]
+fn a_directory_of_proc_serves_to_send_signals(t: &mut Guest) {
+    let child = t.sleeper();
+    let directory = t.open(&format!("/proc/{}", child.pid), O_RDONLY | O_DIRECTORY);
+    let thread = t.open(&format!("/proc/{0}/task/{0}", child.pid), O_RDONLY | O_DIRECTORY);
+    sys!(pidfd_send_signal(thread, 0, 0, 0)).fails(EBADF);
+    sys!(pidfd_send_signal(t.open("/proc", O_RDONLY), 0, 0, 0)).fails(EBADF);
+    let path_only = t.open(&format!("/proc/{}", child.pid), O_PATH);
+    sys!(pidfd_send_signal(path_only, 0, 0, 0)).fails(EBADF);
+    let mut info: siginfo_t = zeroed();
+    sys!(waitid(P_PIDFD, directory, &raw mut info, WEXITED, 0)).fails(EBADF);
+    sys!(pidfd_send_signal(directory, 65, 0, 0)).fails(EINVAL);
+    sys!(pidfd_send_signal(directory, SIGTERM, 0, 0)).ok();
+    child.wait().killed(SIGTERM);
+    sys!(pidfd_send_signal(directory, 0, 0, 0)).fails(ESRCH);
+}
+
+#[case(as_root, as_user)]
 fn getfd_takes_a_descriptor_from_a_process(t: &mut Guest) {
     let (ready, go) = (t.pipe(), t.pipe());
     let child = t.fork(|| {

@@ -156,3 +156,61 @@ fn the_old_settings_calls_agree_with_the_new(t: &mut Guest) {
     sys!(ioctl(pipe.r, TCGETS, &mut old)).fails(ENOTTY);
     sys!(ioctl(pty.slave, TCGETS, 8)).fails(EFAULT);
 }
+
+/// Linux: `__start_tty` is called for TCOON only if TCOOFF came before.
+#[case(as_root, as_user)]
+fn tcoon_does_not_start_what_a_control_character_stopped(t: &mut Guest) {
+    let pty = quiet(t);
+    t.send(pty.master, "\x13");
+    sys!(fcntl(pty.slave, F_SETFL, O_NONBLOCK)).ok();
+    while t.poll(pty.slave, POLLOUT, 0) != 0 {}
+    sys!(ioctl(pty.slave, TCXONC, TCOON)).ok();
+    sys!(write(pty.slave, b"x", 1)).fails(EAGAIN);
+    sys!(ioctl(pty.slave, TCXONC, TCOOFF)).ok();
+    sys!(ioctl(pty.slave, TCXONC, TCOON)).ok();
+    sys!(write(pty.slave, b"x", 1)).is(1);
+}
+
+#[case(as_root, as_user)]
+fn a_control_character_does_not_start_what_tcooff_stopped(t: &mut Guest) {
+    let pty = quiet(t);
+    sys!(ioctl(pty.slave, TCXONC, TCOOFF)).ok();
+    t.send(pty.master, "\x11line\n");
+    expect_eq!(t.recv(pty.slave, 64), b"line\n");
+    expect_eq!(t.poll(pty.slave, POLLOUT, 0), 0);
+    sys!(ioctl(pty.slave, TCXONC, TCOON)).ok();
+    expect_eq!(t.poll(pty.slave, POLLOUT, 0), POLLOUT);
+}
+
+/// Linux: `tty_send_xchar` starts and stops again, which does nothing when TCOOFF has stopped.
+#[case(as_root, as_user)]
+fn a_flow_character_passes_output_that_a_character_stopped(t: &mut Guest) {
+    let pty = quiet(t);
+    t.send(pty.master, "\x13");
+    while t.poll(pty.slave, POLLOUT, 0) != 0 {}
+    sys!(ioctl(pty.slave, TCXONC, TCIOFF)).ok();
+    expect_eq!(t.recv_all(pty.master, 1), b"\x13");
+    expect_eq!(t.poll(pty.slave, POLLOUT, 0), 0);
+
+    sys!(ioctl(pty.slave, TCXONC, TCOOFF)).ok();
+    t.send(pty.master, "\x11");
+    sys!(ioctl(pty.slave, TCXONC, TCION)).ok();
+    sys!(ioctl(pty.slave, TCXONC, TCOON)).ok();
+    t.send(pty.slave, "x");
+    expect_eq!(t.recv_all(pty.master, 1), b"x");
+}
+
+/// The queue of the other end holds 4095 bytes; what is on its way there is not counted.
+#[case(as_root, as_user)]
+fn fionread_counts_what_has_arrived(t: &mut Guest) {
+    let pty = t.pty();
+    raw(t, pty, 1, 0);
+    t.send(pty.slave, "x".repeat(5000));
+    expect_eq!(t.poll(pty.master, POLLIN, -1), POLLIN);
+    let mut count = -1_i32;
+    while count != 4095 {
+        sys!(ioctl(pty.master, FIONREAD, &raw mut count)).ok();
+        check!(count <= 4095);
+    }
+    expect_eq!(t.recv_all(pty.master, 5000).len(), 5000);
+}
