@@ -96,7 +96,7 @@ impl Context for SystrapContext {
             let spin = pace.before_release(processors, thread, thread.is_asleep());
             thread.release(spin);
             if self.interrupter.is_requested() {
-                thread.kick();
+                thread.kick_again();
             }
             let result = match pace.look_on(processors, || thread.is_back()) {
                 true => Ok(()),

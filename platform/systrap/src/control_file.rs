@@ -121,7 +121,9 @@ impl ControlFile {
         let index = self.queues.lock().take()?;
         let page = QueuePage { file: self.clone(), index };
         self.window.populate(page.offset(), PAGE).map_err(PlatformError::OutOfMemory)?;
-        self.write(page.offset(), &[0; PAGE as usize])?;
+        for offset in (0..PAGE).step_by(8) {
+            page.write(offset, 0)?;
+        }
         Ok(page)
     }
 

@@ -26,6 +26,7 @@ mod process;
 mod stub_code;
 mod thread;
 mod trap;
+mod turn;
 mod zygote;
 
 use crate::address_space::SystrapAddressSpace;

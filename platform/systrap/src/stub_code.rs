@@ -34,7 +34,7 @@ pub(crate) const THREAD_FLAGS: u64 = (libc::CLONE_VM
 const UC_RDX: u64 = 40 + 12 * 8;
 const UC_RIP: u64 = 40 + 16 * 8;
 /// Size of a `ucontext`, behind which a frame has the `siginfo`.
-pub(crate) const UC_SIZE: u64 = 304;
+pub(crate) const UC_SIZE: usize = 304;
 
 global_asm!(
     ".pushsection .text.runsc_systrap, \"ax\", @progbits",

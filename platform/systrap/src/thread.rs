@@ -5,16 +5,13 @@ use crate::layout::{SLOT_SIZE, kind, slot, state};
 use crate::mapper::{Mapper, call_error, gone, plain};
 use crate::pace::Processors;
 use crate::stub_code::{KICK, THREAD_FLAGS};
+use crate::turn;
 use platform::{PlatformError, PtRegs};
 use platform_host::affinity;
-use platform_host::futex::{self, Woken};
 use platform_host::{process, wait};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-/// A thread that stays in guest code for this long is looked after: its stub may have been killed.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often in a row such a look may find the same request to leave guest code unheeded. A guest can make its slot such
+/// How often in a row, a second apart, the sentry may find the same request to leave guest code unheeded. A guest can make its slot such
 /// that kicks come to nothing.
 const MAX_UNHEEDED: u32 = 10;
 
@@ -27,6 +24,8 @@ pub(crate) struct StubThread {
     pub(crate) addr: u64,
     /// Whether it runs guest code, or is about to, for all the sentry knows.
     in_guest: AtomicBool,
+    /// Whether it has been kicked since it was let go last.
+    kicked: AtomicBool,
 }
 
 /// Starts a guest thread whose slot is at `addr`.
@@ -57,20 +56,27 @@ pub(crate) fn start(
     process::tgkill(pid, tid, 0).map_err(|_| gone())?;
     // The mapper's is bound to a processor, which its children inherit.
     let _ = affinity::set(tid, processors.everywhere());
-    Ok(StubThread { pid, tid, slot, addr, in_guest: AtomicBool::new(false) })
+    Ok(StubThread { pid, tid, slot, addr, in_guest: AtomicBool::new(false), kicked: AtomicBool::new(false) })
 }
 
 impl StubThread {
     pub(crate) fn set_in_guest(&self, value: bool) {
+        self.kicked.store(false, Ordering::SeqCst);
         self.in_guest.store(value, Ordering::SeqCst);
     }
 
-    /// Brings the thread out of guest code, if it is there.
+    /// Brings the thread out of guest code, if it is there. Only the first of many does something: the thread masks
+    /// nothing, so that signals that come faster than it handles them would fill its stack.
     pub(crate) fn kick(&self) {
-        if self.in_guest.load(Ordering::SeqCst) {
-            // It fails only for a thread that is dying, which whoever waits for it will see.
-            let _ = process::tgkill(self.pid, self.tid, KICK);
+        if self.in_guest.load(Ordering::SeqCst) && !self.kicked.swap(true, Ordering::SeqCst) {
+            self.kick_again();
         }
+    }
+
+    /// The same, for the context itself, which knows that an earlier one may have been lost.
+    pub(crate) fn kick_again(&self) {
+        // It fails only for a thread that is dying, which whoever waits for it will see.
+        let _ = process::tgkill(self.pid, self.tid, KICK);
     }
 
     /// Writes what the thread is to enter guest code with. `xstate` is the address of the extended state.
@@ -110,52 +116,36 @@ impl StubThread {
         self.slot.word(slot::STATE).load(Ordering::Relaxed) == state::TRAPPED_ASLEEP
     }
 
-    /// Whether the thread has trapped. A value that the protocol does not know is a guest's, and as good as a trap.
+    /// Whether the thread has trapped.
     pub(crate) fn is_back(&self) -> bool {
-        let turn = self.slot.word(slot::STATE).load(Ordering::Acquire);
-        turn != state::RUNNING && turn != state::RUNNING_ASLEEP
+        turn::is_back(self.slot.word(slot::STATE))
     }
 
     /// Lets the thread go; at its next trap it looks on for that many steps of the time-stamp counter before it sleeps.
     pub(crate) fn release(&self, spin: u32) {
         self.slot.word(slot::SPIN).store(spin, Ordering::Relaxed);
-        let turn = self.slot.word(slot::STATE);
-        if turn.swap(state::RUNNING, Ordering::SeqCst) == state::TRAPPED_ASLEEP {
-            futex::wake(turn);
-        }
+        turn::release(self.slot.word(slot::STATE));
     }
 
-    /// Waits until the thread traps. `is_requested` says whether it was asked to leave guest code; one that does not do
+    /// Sleeps until the thread traps. `is_requested` says whether it was asked to leave guest code; one that does not do
     /// so is killed, with its stub.
     pub(crate) fn wait(&self, is_requested: impl Fn() -> bool) -> Result<(), PlatformError> {
-        let turn = self.slot.word(slot::STATE);
         let mut unheeded = 0;
-        loop {
-            let sleep = turn.compare_exchange(
-                state::RUNNING,
-                state::RUNNING_ASLEEP,
-                Ordering::Acquire,
-                Ordering::Acquire,
-            );
-            if !matches!(sleep, Ok(_) | Err(state::RUNNING_ASLEEP)) {
-                return Ok(());
-            }
-            let woken = futex::wait(turn, state::RUNNING_ASLEEP, PATIENCE);
-            if woken.map_err(call_error("futex"))? == Woken::Maybe {
-                continue;
-            }
+        while !turn::sleep(self.slot.word(slot::STATE)).map_err(call_error("futex"))? {
             unheeded = if is_requested() { unheeded + 1 } else { 0 };
             if unheeded == MAX_UNHEEDED {
                 tracing::debug!("stub {} does not heed interruptions", self.pid);
                 process::kill_process(self.pid);
             }
+            // It may have been killed from outside.
             if wait::has_ended(self.pid) {
                 return Err(gone());
             }
             if unheeded > 0 {
-                self.kick();
+                self.kick_again();
             }
         }
+        Ok(())
     }
 }
 

@@ -33,7 +33,7 @@ const TRAPNO: usize = SIGCONTEXT + 20;
 const FPSTATE: usize = SIGCONTEXT + 23;
 /// Words of the `siginfo` behind the `ucontext`: number and error, code, address or calling address, and for SIGSYS
 /// number and architecture.
-const INFO: usize = UC_SIZE as usize / 8;
+const INFO: usize = UC_SIZE / 8;
 const FRAME_WORDS: usize = INFO + 4;
 /// Linux: arch/x86/include/asm/trapnr.h.
 const X86_TRAP_PF: u64 = 14;
