@@ -144,7 +144,7 @@ fn calls_into_the_vsyscall_page_are_syscalls_or_faults() {
                 assert_eq!((regs.orig_rax, regs.rip, regs.rsp), (nr, CODE + 2, DATA + 4 * PAGE));
             }
             other => {
-                assert!(matches!(other, Trap::Fault(fault) if fault.addr == address + offset), "{other:?}")
+                assert!(matches!(other, Trap::Fault(fault) if fault.addr == address + offset), "{other:?}");
             }
         }
     }
