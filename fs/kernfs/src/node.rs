@@ -90,6 +90,17 @@ pub trait SeqNode: NodeOps {
     /// Puts the text out. `file.cred()` is the opener, `ctx` the reader.
     fn show(&self, file: &File, ctx: &dyn TaskContext, out: &mut Vec<u8>) -> Result<(), Errno>;
 
+    /// Errors of a write of `len` bytes at `pos` that come before `EFAULT`.
+    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        let _ = (file, pos, len);
+        Ok(())
+    }
+
+    /// Whether pwrite(2) works on it: a file of Linux's seq_file has no such thing.
+    fn pwritable(&self) -> bool {
+        true
+    }
+
     /// Takes what is written at `pos`; returns how much of it counts as written.
     fn write(
         &self,

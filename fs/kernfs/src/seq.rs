@@ -66,6 +66,14 @@ impl FileOps for SeqFile {
         Ok(Written { count, end: pos.saturating_add(u64::try_from(count).unwrap_or(0)) })
     }
 
+    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        self.node.before_write(file, pos, len)
+    }
+
+    fn pwritable(&self) -> bool {
+        self.node.pwritable()
+    }
+
     /// SEEK_END works where the node claims a size, as attributes of sysfs do.
     fn size(&self, _file: &File) -> Result<u64, Errno> {
         match self.node.attr()?.size {

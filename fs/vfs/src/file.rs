@@ -83,6 +83,17 @@ pub trait FileOps: Any + Send + Sync {
         Err(EINVAL)
     }
 
+    /// Whether a write of so many bytes can be refused without a look at them: the place for errors that come before `EFAULT`.
+    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        let _ = (file, pos, len);
+        Ok(())
+    }
+
+    /// Whether pwrite(2) works on it. Linux: `FMODE_PWRITE`.
+    fn pwritable(&self) -> bool {
+        self.seekable()
+    }
+
     /// Whether there is a file position. False: lseek(2) and pread(2) fail with `ESPIPE`. Linux: `FMODE_LSEEK`.
     fn seekable(&self) -> bool {
         true
@@ -367,7 +378,7 @@ impl File {
         if self.inode.is_dir() {
             return Err(EISDIR);
         }
-        let n = self.ops.read(self, ctx, dst, pos)?;
+        let n = dst.attempt(|dst| self.ops.read(self, ctx, dst, pos))?;
         if self.inode.file_type() == FileType::Regular {
             file_accessed(self);
         }
@@ -388,7 +399,7 @@ impl File {
             }
             file_remove_privs(ctx, self)?;
         }
-        let written = self.ops.write(self, ctx, src, pos)?;
+        let written = src.attempt(|src| self.ops.write(self, ctx, src, pos))?;
         if written.count > 0 {
             fsnotify_modify(self);
         }

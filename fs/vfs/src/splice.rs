@@ -334,7 +334,7 @@ pub fn do_vmsplice_from(
     }
     let pipe = file.pipe().filter(|_| file.writable()).ok_or(EBADF)?;
     let nonblock = flags & SPLICE_F_NONBLOCK != 0;
-    retry(nonblock, || pipe.write(ctx, src, false), || pipe.wait_writable(ctx))
+    retry(nonblock, || src.attempt(|src| pipe.write(ctx, src, false)), || pipe.wait_writable(ctx))
 }
 
 /// vmsplice(2) out of a pipe: what is there, after waiting for something.
@@ -353,7 +353,7 @@ pub fn do_vmsplice_to(
     }
     let pipe = file.pipe().filter(|_| file.readable()).ok_or(EBADF)?;
     let nonblock = flags & SPLICE_F_NONBLOCK != 0;
-    retry(nonblock, || pipe.read(dst), || pipe.wait_readable(ctx))
+    retry(nonblock, || dst.attempt(|dst| pipe.read(dst)), || pipe.wait_readable(ctx))
 }
 
 /// sendfile(2).

@@ -17,6 +17,25 @@ unsafe impl Send for MemoryWindow {}
 // SAFETY: as above.
 unsafe impl Sync for MemoryWindow {}
 
+/// Size of what lies behind a window, in bytes.
+pub const NOWHERE: usize = 4 << 20;
+
+/// Address space that nothing is behind, at a place of the kernel's choice.
+fn reserve(len: usize) -> Result<*mut libc::c_void, Errno> {
+    // SAFETY: a fresh mapping; nothing else is touched.
+    let place = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            len,
+            libc::PROT_NONE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if place == libc::MAP_FAILED { Err(errno(nix::errno::Errno::last())) } else { Ok(place) }
+}
+
 fn errno(e: nix::errno::Errno) -> Errno {
     Errno::from_raw(e as i32)
 }
@@ -28,13 +47,14 @@ impl MemoryWindow {
         let size = i64::try_from(len).map_err(|_| sentry_uapi::errno::EFBIG)?;
         nix::unistd::ftruncate(&fd, size).map_err(errno)?;
         let map_len = usize::try_from(len).map_err(|_| sentry_uapi::errno::EFBIG)?;
-        // SAFETY: a fresh mapping at an address of the kernel's choice; nothing else is touched.
+        let place = reserve(map_len.checked_add(NOWHERE).ok_or(sentry_uapi::errno::EFBIG)?)?;
+        // SAFETY: replaces the start of the reservation just made, which nothing else knows of.
         let base = unsafe {
             libc::mmap(
-                std::ptr::null_mut(),
+                place,
                 map_len,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_NORESERVE,
+                libc::MAP_SHARED | libc::MAP_NORESERVE | libc::MAP_FIXED,
                 fd.as_raw_fd(),
                 0,
             )
@@ -70,6 +90,13 @@ impl MemoryWindow {
         }
         // SAFETY: offset is within the one mapping that starts at base.
         Some(unsafe { self.base.as_ptr().add(usize::try_from(offset).ok()?) })
+    }
+
+    /// [`NOWHERE`] bytes behind the window that nobody can access: whoever tries meets a fault, the host kernel as well.
+    pub fn nowhere(&self) -> *mut u8 {
+        let len = usize::try_from(self.len).unwrap_or(0);
+        // SAFETY: the reservation goes on behind the window.
+        unsafe { self.base.as_ptr().add(len) }
     }
 
     /// Gives the pages of a range back to the host; they read as zeros afterwards.
@@ -118,7 +145,7 @@ impl Drop for MemoryWindow {
     fn drop(&mut self) {
         if let Ok(len) = usize::try_from(self.len) {
             // SAFETY: our own mapping, which nobody can reach any more.
-            unsafe { libc::munmap(self.base.as_ptr().cast(), len) };
+            unsafe { libc::munmap(self.base.as_ptr().cast(), len.saturating_add(NOWHERE)) };
         }
     }
 }

@@ -309,6 +309,9 @@ fn hostfs(
 
 /// An overlay whose upper layer is in memory.
 fn overlay(kernel: &Arc<Kernel>, lower: Arc<Dentry>) -> Result<Arc<Dentry>> {
+    // The top of an overlay is what its upper layer has there.
+    let top = lower.inode().map(|inode| inode.getattr()).transpose();
+    let top = sys(|| "cannot look at the root".into(), top)?.context("the root is no directory")?;
     let upper = fs_tmpfs::new_super(TmpfsParams {
         fs_type: "tmpfs",
         dev: kernel.vfs.alloc_dev(),
@@ -317,7 +320,12 @@ fn overlay(kernel: &Arc<Kernel>, lower: Arc<Dentry>) -> Result<Arc<Dentry>> {
         memory: kernel.memory.clone(),
         flags: SuperFlags::empty(),
         source: b"upper".to_vec(),
-        options: TmpfsOptions::with_memory(kernel.memory.limit()),
+        options: TmpfsOptions {
+            mode: top.perm,
+            uid: top.uid,
+            gid: top.gid,
+            ..TmpfsOptions::with_memory(kernel.memory.limit())
+        },
     });
     let upper = sys(|| "cannot make the upper layer".into(), upper)?;
     let root = fs_overlay::new_super(OverlayParams {

@@ -84,6 +84,7 @@ pub fn bprm_creds_from_file(old: &Cred, file: &BprmFile, unsafe_: BprmUnsafe) ->
     new.cap_permitted |= new.cap_ambient;
     new.cap_effective = if effective { new.cap_permitted } else { new.cap_ambient };
     new.securebits -= SecureBits::KEEP_CAPS;
+    new.keyrings = old.keyrings.for_exec();
 
     let grew = !new.cap_ambient.contains(new.cap_permitted);
     let secureexec = is_setid || (new.uid != root && (effective || grew));

@@ -1,5 +1,6 @@
 //! Linux: include/linux/cred.h. Credentials are immutable and swapped whole.
 
+use crate::keys::Keyrings;
 use crate::{CapSet, GroupInfo, Kgid, Kuid, UserNamespace};
 use bitflags::bitflags;
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub struct Cred {
     pub cap_ambient: CapSet,
     /// `prctl(PR_SET_SECUREBITS)`.
     pub securebits: SecureBits,
+    /// Keyrings of its own.
+    pub keyrings: Keyrings,
     /// The namespace the ids and capabilities belong to.
     pub user_ns: Arc<UserNamespace>,
 }
@@ -94,6 +97,7 @@ impl Cred {
             cap_bset: CapSet::all(),
             cap_ambient: CapSet::empty(),
             securebits: SecureBits::empty(),
+            keyrings: Keyrings::default(),
             user_ns,
         }
     }

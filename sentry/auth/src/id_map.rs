@@ -3,6 +3,9 @@
 /// Most lines an id map may hold (Linux: `UID_GID_MAP_MAX_EXTENTS`).
 pub const MAX_EXTENTS: usize = 340;
 
+/// A map of no more lines is kept as it was written (Linux: `UID_GID_MAP_MAX_BASE_EXTENTS`).
+const MAX_BASE_EXTENTS: usize = 5;
+
 /// A run of consecutive ids: `first..first + count` in the namespace stand for `lower_first..` of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdMapExtent {
@@ -17,7 +20,7 @@ pub struct IdMapExtent {
 /// A map between the ids of a namespace and kernel ids, in both directions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdMap {
-    /// As written, for reading the map back.
+    /// For reading the map back: as written, or in ascending order if there are many.
     extents: Vec<IdMapExtent>,
     /// Sorted by `first`.
     down: Vec<IdMapExtent>,
@@ -37,6 +40,8 @@ impl IdMap {
         down.sort_by_key(|e| e.first);
         let mut up = extents.clone();
         up.sort_by_key(|e| e.lower_first);
+        // Linux sorts what it has to search by halves.
+        let extents = if extents.len() > MAX_BASE_EXTENTS { down.clone() } else { extents };
         IdMap { extents, down, up }
     }
 
@@ -45,7 +50,7 @@ impl IdMap {
         self.extents.is_empty()
     }
 
-    /// The extents in the order in which they were written.
+    /// The extents: few in the order in which they were written, many in ascending order.
     pub fn extents(&self) -> &[IdMapExtent] {
         &self.extents
     }

@@ -11,6 +11,7 @@ mod cred;
 mod groups;
 mod id;
 mod id_map;
+pub mod keys;
 mod map_write;
 mod ucount;
 mod user_namespace;

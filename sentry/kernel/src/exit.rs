@@ -99,6 +99,7 @@ impl CurrentTask {
 impl Kernel {
     /// Takes a thread out of the tree; the last one of a process leaves a zombie, or nothing.
     fn exit_notify(self: &Arc<Self>, task: &Arc<Task>, status: i32) {
+        self.zap_pid_ns_processes(task);
         let group = task.group.clone();
         let mut to_kill = Vec::new();
         let mut hang_up = Vec::new();
@@ -260,6 +261,8 @@ impl Kernel {
         {
             hang_up.extend(disassociate_ctty(s));
         }
+        let rebooted = ns.as_ref().filter(|_| is_reaper).map_or(0, |n| n.reboot.load(Ordering::Relaxed));
+        let status = if rebooted == 0 { status } else { rebooted };
         if let Some(p) = tree.processes.get_mut(&id) {
             p.zombie = Some(Zombie { status });
         }
@@ -272,11 +275,8 @@ impl Kernel {
     fn find_new_reaper(&self, tree: &crate::Tree, group: &Arc<ThreadGroup>, parent: u32) -> u32 {
         let init = group.pid.namespace().map_or(0, |n| n.child_reaper.load(Ordering::Relaxed));
         if init == group.id() {
-            return group
-                .pid
-                .namespace()
-                .and_then(|n| n.parent())
-                .map_or(0, |n| n.child_reaper.load(Ordering::Relaxed));
+            // What is left of the namespace is nobody's.
+            return 0;
         }
         if group.has_child_subreaper.load(Ordering::Relaxed) {
             let mut at = parent;

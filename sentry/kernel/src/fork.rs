@@ -249,6 +249,11 @@ impl CurrentTask {
             }
             return;
         }
+        if pid_ns.is_dying() {
+            // It came too late to be killed with the others.
+            task.killed.store(true, Ordering::SeqCst);
+            task.sigpending.store(true, Ordering::SeqCst);
+        }
         let (mut parent, mut parent_thread, mut exit_signal) = (own, self.tid(), request.exit_signal);
         if request.flags.contains(CloneFlags::PARENT)
             && let Some(p) = tree.processes.get(&own)
@@ -302,8 +307,7 @@ fn check_flags(flags: CloneFlags) -> Result<(), Errno> {
         || (has(CloneFlags::SIGHAND) && !has(CloneFlags::VM))
         || (has(CloneFlags::SIGHAND) && has(CloneFlags::CLEAR_SIGHAND))
         || (has(CloneFlags::THREAD) && flags.intersects(CloneFlags::NEWUSER | CloneFlags::NEWPID))
-        || (has(CloneFlags::NEWTIME) && flags.intersects(CloneFlags::THREAD | CloneFlags::VM))
-        || (has(CloneFlags::NEWIPC) && has(CloneFlags::SYSVSEM));
+        || (has(CloneFlags::NEWTIME) && flags.intersects(CloneFlags::THREAD | CloneFlags::VM));
     if bad { Err(EINVAL) } else { Ok(()) }
 }
 

@@ -5,6 +5,7 @@ use crate::{NsProxy, PidNamespace, SyscallTable, Task, Tree};
 use fs_vfs::Vfs;
 use platform::Platform;
 use sentry_auth::UserNamespace;
+use sentry_auth::keys::KeyTable;
 use sentry_mm::{Mappable, MemoryFile};
 use sentry_sync::{Mutex, Parker, level};
 use sentry_time::{Clocks, TimerQueue};
@@ -83,6 +84,8 @@ pub struct Kernel {
     pub vdso: Option<VdsoPages>,
     /// Counters.
     pub counters: Counters,
+    /// Keys and keyrings.
+    pub keys: KeyTable,
     /// What programs that have changed who they are have for PR_GET_DUMPABLE: `fs.suid_dumpable`.
     pub suid_dumpable: AtomicU8,
     /// All processes.
@@ -112,6 +115,7 @@ impl Kernel {
             cpus: parts.cpus.max(1),
             vdso: parts.vdso,
             counters: Counters::default(),
+            keys: KeyTable::default(),
             suid_dumpable: AtomicU8::new(0),
             tree: Mutex::new(Tree::default()),
             futexes: FutexTable::new(),

@@ -35,6 +35,7 @@ mod tty;
 mod utsname;
 mod vvar;
 mod wait;
+mod zap;
 
 pub use access::{cred_may_access, ptrace_may_access};
 pub use cgroup_namespace::CgroupNamespace;

@@ -27,10 +27,21 @@ const UNSHARE: CloneFlags = NEW_NAMESPACES
     .union(CloneFlags::FILES)
     .union(CloneFlags::SYSVSEM);
 
+/// Making namespaces takes authority over the user namespace that is to own them.
+fn may_create(cred: &Cred) -> Result<(), Errno> {
+    if ns_capable(cred, &cred.user_ns, CapSet::SYS_ADMIN) { Ok(()) } else { Err(EPERM) }
+}
+
 impl CurrentTask {
     /// The credentials of a child; in a new user namespace if asked for. Linux: kernel/cred.c, `copy_creds`.
     pub(crate) fn copy_creds(&self, flags: CloneFlags) -> Result<Cred, Errno> {
-        let cred = (*self.task().cred()).clone();
+        let mut cred = (*self.task().cred()).clone();
+        let is_thread = flags.contains(CloneFlags::THREAD);
+        let has_own = cred.keyrings.thread.is_some();
+        cred.keyrings = cred.keyrings.for_child(is_thread);
+        if is_thread && has_own {
+            cred.keyrings.thread = Some(self.kernel().keys.task_keyring(&cred, "_tid")?);
+        }
         if flags.contains(CloneFlags::NEWUSER) { self.create_user_ns(&cred) } else { Ok(cred) }
     }
 
@@ -53,6 +64,11 @@ impl CurrentTask {
     ) -> Result<Arc<NsProxy>, Errno> {
         let old = self.task().ns();
         let mut new = if flags.intersects(NEW_NAMESPACES) {
+            may_create(cred)?;
+            // The undo list is about semaphores of the old one.
+            if flags.contains(CloneFlags::NEWIPC | CloneFlags::SYSVSEM) {
+                return Err(EINVAL);
+            }
             self.create_new_namespaces(flags, cred, fs)?
         } else if Arc::ptr_eq(&old.time, &old.time_for_children) {
             return Ok(old);
@@ -80,9 +96,6 @@ impl CurrentTask {
     /// Linux: `create_new_namespaces`.
     fn create_new_namespaces(&self, flags: CloneFlags, cred: &Cred, fs: &FsStruct) -> Result<NsProxy, Errno> {
         let user_ns = &cred.user_ns;
-        if !ns_capable(cred, user_ns, CapSet::SYS_ADMIN) {
-            return Err(EPERM);
-        }
         let mut ns = (*self.task().ns()).clone();
         let creator = cred.euid;
         if flags.contains(CloneFlags::NEWNS) {
@@ -143,6 +156,7 @@ impl CurrentTask {
             if flags.contains(CloneFlags::NEWUSER) { Some(self.create_user_ns(&cred)?) } else { None };
         let new_ns = if flags.intersects(NEW_NAMESPACES) {
             let own = self.task().fs();
+            may_create(new_cred.as_ref().unwrap_or(&cred))?;
             Some(self.create_new_namespaces(
                 flags,
                 new_cred.as_ref().unwrap_or(&cred),

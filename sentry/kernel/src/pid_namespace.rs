@@ -9,7 +9,7 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, EPERM};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 /// Deepest nesting. Linux: `MAX_PID_NS_LEVEL`.
@@ -32,6 +32,8 @@ pub struct PidNamespace {
     state: Mutex<State, { level::LEAF }>,
     /// Global id of the process that reaps orphans; 0 before there is one.
     pub(crate) child_reaper: AtomicU32,
+    /// The signal its first process seems to end by once reboot(2) was called in it; 0 before. Linux: `reboot`.
+    pub(crate) reboot: AtomicI32,
 }
 
 #[derive(Default)]
@@ -53,6 +55,7 @@ impl PidNamespace {
             _ucount: None,
             state: Mutex::new(State::default()),
             child_reaper: AtomicU32::new(0),
+            reboot: AtomicI32::new(0),
         })
     }
 
@@ -81,6 +84,7 @@ impl PidNamespace {
             _ucount,
             state: Mutex::new(State::default()),
             child_reaper: AtomicU32::new(0),
+            reboot: AtomicI32::new(0),
         }))
     }
 
@@ -130,6 +134,11 @@ impl PidNamespace {
     /// The next number that [`PidNamespace::alloc_pid`] would look at: `/proc/loadavg` and `ns_last_pid`.
     pub fn last_pid(&self) -> u32 {
         self.state.lock().last
+    }
+
+    /// Whether its first process is going or gone.
+    pub(crate) fn is_dying(&self) -> bool {
+        self.state.lock().dying
     }
 
     /// Shuts the namespace to new processes. Linux: `disable_pid_allocation`.

@@ -6,9 +6,9 @@
 //!
 //! Linux: mm/page_alloc.c, with ranges for pages; the pins play the part of RCU.
 
-use crate::{FrameRange, IoSrc};
+use crate::{FrameRange, IoSrc, MAX_VIEW};
 use platform_host::io::{HostSeg, MAX_SEGS, pwritev};
-use platform_host::memfd::MemoryWindow;
+use platform_host::memfd::{MemoryWindow, NOWHERE};
 use platform_host::uaccess;
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
@@ -23,6 +23,8 @@ pub const PAGE_SIZE: u64 = 4096;
 
 /// Size of the sparse file. The window costs address space only.
 const WINDOW: u64 = 1 << 44;
+
+const _: () = assert!(MAX_VIEW <= NOWHERE);
 
 /// How many free runs are looked at for one that fits before the file's end is used.
 const FIRST_FIT_SCAN: usize = 32;
@@ -212,6 +214,13 @@ impl MemoryFile {
         let ptr = self.window.ptr(offset, len).ok_or(EFAULT)?;
         // SAFETY: the range lies in the window, which lives as long as the file.
         Ok(unsafe { HostSeg::new(ptr, usize::try_from(len).map_err(|_| EFAULT)?) })
+    }
+
+    /// `len` bytes (at most [`MAX_VIEW`]) that nobody can access, in place of guest memory that is not there: who copies
+    /// from or to it finds out when Linux would.
+    pub(crate) fn nowhere(&self, len: usize) -> HostSeg {
+        // SAFETY: a part of what lies behind the window, which lives as long as the file.
+        unsafe { HostSeg::new(self.window.nowhere(), len.min(MAX_VIEW)) }
     }
 
     /// Copies out of the file.

@@ -1,6 +1,7 @@
 //! Access to guest memory from the sentry. Linux: include/linux/uaccess.h, lib/iov_iter.c, mm/gup.c.
 
 use crate::fault::FaultError;
+use crate::memory_file::Pin;
 use crate::mm::Inner;
 use crate::uio::Segs;
 use crate::vma::{find_pma, find_vma};
@@ -28,7 +29,14 @@ impl UserAccess {
     fn writes(self) -> bool {
         matches!(self, UserAccess::Write | UserAccess::Force(true))
     }
+
+    fn is_own(self) -> bool {
+        !matches!(self, UserAccess::Force(_))
+    }
 }
+
+/// Linux: arch/x86/include/asm/page_64.h, with four-level page tables.
+const TASK_SIZE_MAX: u64 = 0x7fff_ffff_f000;
 
 /// A piece of guest memory, as `struct iovec` gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +45,13 @@ pub struct UserRange {
     pub addr: u64,
     /// Length in bytes.
     pub len: usize,
+}
+
+impl UserRange {
+    /// Whether it lies where guest memory may be. Linux: `access_ok`.
+    fn is_user(self) -> bool {
+        self.addr.checked_add(self.len as u64).is_some_and(|end| end <= TASK_SIZE_MAX)
+    }
 }
 
 impl MemoryManager {
@@ -130,16 +145,33 @@ impl MemoryManager {
         done
     }
 
-    /// A view for reading *into* guest memory. Ends where guest memory does; `EFAULT` if that is at the very start.
-    pub fn dst<'a>(&self, ranges: &[UserRange]) -> Result<IoDst<'a>, Errno> {
-        let pin = self.memory.pin();
-        Ok(IoDst::from_segs(self.segments(ranges, UserAccess::Write)?, pin))
+    /// A view for reading *into* guest memory. Ends where guest memory does; if that is at the very start,
+    /// copying fails. `EFAULT` for what is no address of guest memory.
+    pub fn dst<'a>(&'a self, ranges: &'a [UserRange]) -> Result<IoDst<'a>, Errno> {
+        IoDst::of_user(self, ranges, UserAccess::Write)
     }
 
     /// A view for writing *from* guest memory.
-    pub fn src<'a>(&self, ranges: &[UserRange]) -> Result<IoSrc<'a>, Errno> {
+    pub fn src<'a>(&'a self, ranges: &'a [UserRange]) -> Result<IoSrc<'a>, Errno> {
+        IoSrc::of_user(self, ranges, UserAccess::Read)
+    }
+
+    /// The memory behind ranges of guest memory, and what keeps it.
+    pub(crate) fn pin_segments(
+        &self,
+        ranges: &[UserRange],
+        access: UserAccess,
+    ) -> Result<(Segs, Pin), Errno> {
         let pin = self.memory.pin();
-        Ok(IoSrc::from_segs(self.segments(ranges, UserAccess::Read)?, pin))
+        let segs = match self.segments(ranges, access) {
+            // Linux meets the fault as it copies, after the file's own checks and waits.
+            Err(EFAULT) if access.is_own() && ranges.iter().all(|range| range.is_user()) => {
+                let wanted = ranges.iter().fold(0, |sum: usize, range| sum.saturating_add(range.len));
+                Segs::from_slice(&[self.memory.nowhere(wanted)])
+            }
+            other => other?,
+        };
+        Ok((segs, pin))
     }
 
     fn segments(&self, ranges: &[UserRange], access: UserAccess) -> Result<Segs, Errno> {

@@ -2,41 +2,91 @@
 //!
 //! A view is resolved to memory of the sentry's before a file operation begins, and holds a [`Pin`] on the frames; so a
 //! filesystem may copy through it while it holds its own locks, and cannot meet a page fault. A view may be shorter than
-//! what the caller asked for when guest memory behind it ends early: the call then transfers less, or fails with
-//! `EFAULT` if nothing at all could be resolved.
+//! what the caller asked for when guest memory behind it ends early: the call then transfers less. If nothing at all could
+//! be resolved, it is as long as asked for and leads to memory nobody can access, so that whoever copies gets `EFAULT`.
+//!
+//! Frames must not be held while something is waited for: a fork or an unmapping meanwhile leaves others behind the same
+//! addresses. So operations that may have to wait go through `attempt`, which lets the frames go when there is nothing to
+//! transfer yet, and looks again the next time.
 
 use crate::memory_file::Pin;
+use crate::{MemoryManager, UserAccess, UserRange};
 use platform_host::io::HostSeg;
 use platform_host::uaccess;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::EFAULT;
+use sentry_uapi::errno::{EAGAIN, EFAULT};
 use smallvec::SmallVec;
 use std::marker::PhantomData;
 
 /// Segments of a view.
 pub type Segs = SmallVec<[HostSeg; 2]>;
 
+/// Where in guest memory a view is.
+struct Origin<'a> {
+    mm: &'a MemoryManager,
+    ranges: &'a [UserRange],
+    access: UserAccess,
+}
+
 struct View<'a> {
+    /// Of guest memory: none while the frames are let go.
     segs: Segs,
     /// First segment that is not used up, and how much of it is.
     at: usize,
     used: usize,
     remaining: usize,
     done: usize,
-    _pin: Option<Pin>,
+    origin: Option<Origin<'a>>,
+    pin: Option<Pin>,
     _memory: PhantomData<&'a mut [u8]>,
 }
 
-impl View<'_> {
-    fn new(segs: Segs, pin: Option<Pin>) -> Self {
-        let remaining = segs.iter().map(|s| s.len()).sum();
-        View { segs, at: 0, used: 0, remaining, done: 0, _pin: pin, _memory: PhantomData }
+impl<'a> View<'a> {
+    fn new(segs: Segs) -> Self {
+        let remaining = length(&segs);
+        let (origin, pin) = (None, None);
+        View { segs, at: 0, used: 0, remaining, done: 0, origin, pin, _memory: PhantomData }
+    }
+
+    /// # Errors
+    /// `EFAULT`.
+    fn of_user(mm: &'a MemoryManager, ranges: &'a [UserRange], access: UserAccess) -> Result<Self, Errno> {
+        let (segs, pin) = mm.pin_segments(ranges, access)?;
+        Ok(View { origin: Some(Origin { mm, ranges, access }), pin: Some(pin), ..View::new(segs) })
+    }
+
+    /// Finds the frames behind what is left, if they were let go.
+    ///
+    /// # Errors
+    /// `EFAULT` if there are none any more.
+    fn hold(&mut self) -> Result<(), Errno> {
+        let (Some(origin), None) = (&self.origin, &self.pin) else { return Ok(()) };
+        let (segs, pin) = origin.mm.pin_segments(origin.ranges, origin.access)?;
+        let left = length(&segs).saturating_sub(self.done).min(self.remaining);
+        if left == 0 && self.remaining > 0 {
+            return Err(EFAULT);
+        }
+        (self.segs, self.pin, self.remaining) = (segs, Some(pin), left);
+        self.skip(self.done);
+        Ok(())
+    }
+
+    /// Lets the frames go until [`View::hold`].
+    fn release(&mut self) {
+        if self.origin.is_some() {
+            self.segs.clear();
+            (self.at, self.used, self.pin) = (0, 0, None);
+        }
     }
 
     fn advance(&mut self, mut n: usize) {
         n = n.min(self.remaining);
         self.remaining -= n;
         self.done += n;
+        self.skip(n);
+    }
+
+    fn skip(&mut self, mut n: usize) {
         while n > 0 {
             let Some(left) = self.segs.get(self.at).map(|s| s.len() - self.used) else { return };
             if n < left {
@@ -80,7 +130,7 @@ impl View<'_> {
     fn rest(&self, max: usize) -> Segs {
         let mut out = Segs::new();
         let mut used = self.used;
-        let mut left = max;
+        let mut left = max.min(self.remaining);
         for seg in self.segs.iter().skip(self.at) {
             let part = seg.slice(used, left);
             used = 0;
@@ -97,7 +147,8 @@ impl View<'_> {
 
     fn each(&mut self, max: usize, mut f: impl FnMut(HostSeg, usize) -> usize) -> Result<usize, Errno> {
         let mut total = 0;
-        while total < max && self.remaining > 0 {
+        let max = max.min(self.remaining);
+        while total < max {
             let Some(seg) = self.current(max - total) else { break };
             let left = f(seg, total);
             let n = seg.len() - left;
@@ -111,6 +162,10 @@ impl View<'_> {
     }
 }
 
+fn length(segs: &Segs) -> usize {
+    segs.iter().map(|s| s.len()).sum()
+}
+
 /// The destination of a read.
 pub struct IoDst<'a>(View<'a>);
 
@@ -122,11 +177,29 @@ impl<'a> IoDst<'a> {
     pub fn from_slice(buf: &'a mut [u8]) -> IoDst<'a> {
         // SAFETY: the slice is borrowed exclusively for as long as the view lives.
         let seg = unsafe { HostSeg::new(buf.as_mut_ptr(), buf.len()) };
-        IoDst(View::new(SmallVec::from_slice(&[seg]), None))
+        IoDst(View::new(SmallVec::from_slice(&[seg])))
     }
 
-    pub(crate) fn from_segs(segs: Segs, pin: Pin) -> IoDst<'a> {
-        IoDst(View::new(segs, Some(pin)))
+    pub(crate) fn of_user(
+        mm: &'a MemoryManager,
+        ranges: &'a [UserRange],
+        access: UserAccess,
+    ) -> Result<IoDst<'a>, Errno> {
+        View::of_user(mm, ranges, access).map(IoDst)
+    }
+
+    /// One try of an operation that says `EAGAIN` while it has to wait. Until the next try the view must not be used but
+    /// for its lengths.
+    ///
+    /// # Errors
+    /// Those of the operation; `EFAULT` if the memory has gone since the last try.
+    pub fn attempt<T>(&mut self, op: impl FnOnce(&mut Self) -> Result<T, Errno>) -> Result<T, Errno> {
+        self.0.hold()?;
+        let result = op(self);
+        if matches!(result, Err(EAGAIN)) {
+            self.0.release();
+        }
+        result
     }
 
     /// Bytes there is room for.
@@ -177,10 +250,7 @@ impl<'a> IoDst<'a> {
 
     /// Makes the view at most `n` more bytes long.
     pub fn truncate(&mut self, n: usize) {
-        let segs = self.0.rest(n);
-        let (done, pin) = (self.0.done, self.0._pin.take());
-        self.0 = View::new(segs, pin);
-        self.0.done = done;
+        self.0.remaining = self.0.remaining.min(n);
     }
 }
 
@@ -189,11 +259,29 @@ impl<'a> IoSrc<'a> {
     pub fn from_slice(buf: &'a [u8]) -> IoSrc<'a> {
         // SAFETY: the slice is borrowed for as long as the view lives, and a source is never written to.
         let seg = unsafe { HostSeg::new(buf.as_ptr().cast_mut(), buf.len()) };
-        IoSrc(View::new(SmallVec::from_slice(&[seg]), None))
+        IoSrc(View::new(SmallVec::from_slice(&[seg])))
     }
 
-    pub(crate) fn from_segs(segs: Segs, pin: Pin) -> IoSrc<'a> {
-        IoSrc(View::new(segs, Some(pin)))
+    pub(crate) fn of_user(
+        mm: &'a MemoryManager,
+        ranges: &'a [UserRange],
+        access: UserAccess,
+    ) -> Result<IoSrc<'a>, Errno> {
+        View::of_user(mm, ranges, access).map(IoSrc)
+    }
+
+    /// One try of an operation that says `EAGAIN` while it has to wait. Until the next try the view must not be used but
+    /// for its lengths.
+    ///
+    /// # Errors
+    /// Those of the operation; `EFAULT` if the memory has gone since the last try.
+    pub fn attempt<T>(&mut self, op: impl FnOnce(&mut Self) -> Result<T, Errno>) -> Result<T, Errno> {
+        self.0.hold()?;
+        let result = op(self);
+        if matches!(result, Err(EAGAIN)) {
+            self.0.release();
+        }
+        result
     }
 
     /// Bytes left to take.
@@ -247,10 +335,7 @@ impl<'a> IoSrc<'a> {
 
     /// Makes the view at most `n` more bytes long.
     pub fn truncate(&mut self, n: usize) {
-        let segs = self.0.rest(n);
-        let (done, pin) = (self.0.done, self.0._pin.take());
-        self.0 = View::new(segs, pin);
-        self.0.done = done;
+        self.0.remaining = self.0.remaining.min(n);
     }
 }
 

@@ -155,7 +155,8 @@ pub fn sendmsg(
         let deadline = sock.deadline(Direction::Send);
         let mut total = 0;
         loop {
-            let once = sock.block(ctx, OUT_EVENTS, deadline, |wait| ops.sendmsg(ctx, msg, src, wait));
+            let once = sock
+                .block(ctx, OUT_EVENTS, deadline, |wait| src.attempt(|src| ops.sendmsg(ctx, msg, src, wait)));
             match once {
                 Ok(n) => {
                     total += n;
@@ -200,7 +201,7 @@ pub fn recvmsg(
         flags.contains(MsgFlags::PEEK | MsgFlags::WAITALL) && sock.family != AF_UNIX && sock.is_stream();
     let least = if all_peeked { target.min(sock.opts.rcvbuf() / 2) } else { 0 };
     loop {
-        let once = sock.block(ctx, IN_EVENTS, deadline, |_| {
+        let mut attempt = |dst: &mut IoDst<'_>| {
             let n = ops.recvmsg(ctx, dst, flags, &mut out)?;
             let more_may_come = sock.shutdown_bits() & RCV_SHUTDOWN == 0 && !sock.has_error();
             if n > 0 && n < least && more_may_come {
@@ -208,10 +209,11 @@ pub fn recvmsg(
                 return Err(EAGAIN);
             }
             Ok(n)
-        });
+        };
+        let once = sock.block(ctx, IN_EVENTS, deadline, |_| dst.attempt(&mut attempt));
         match once {
             Err(EAGAIN | EINTR | ERESTARTSYS) if all_peeked && ops.inq().is_ok_and(|n| n > 0) => {
-                out.count = ops.recvmsg(ctx, dst, flags, &mut out)?;
+                out.count = dst.attempt(|dst| ops.recvmsg(ctx, dst, flags, &mut out))?;
                 return Ok(out);
             }
             Ok(n) => {

@@ -19,6 +19,8 @@ pub const TASK: u16 = 140;
 pub const TIMERS: u16 = 150;
 /// Id maps of all user namespaces, and their counters.
 pub const USER_NS: u16 = 160;
+/// Links between keyrings, while they change.
+pub const KEYRINGS: u16 = 165;
 /// A descriptor table.
 pub const FD_TABLE: u16 = 200;
 /// Root and working directory of a task.

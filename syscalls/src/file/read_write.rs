@@ -39,6 +39,7 @@ pub(crate) fn pread64(task: &mut CurrentTask, fd: Fd, buf: BufOut, count: usize,
 pub(crate) fn pwrite64(task: &mut CurrentTask, fd: Fd, buf: BufIn, count: usize, pos: i64) -> SyscallResult {
     let pos = u64::try_from(pos).map_err(|_| EINVAL)?;
     let file = get_positioned(task, fd)?;
+    may_pwrite(&file)?;
     may_write(&file)?;
     let iov = UserIov::single(buf.0, count)?;
     do_iter_write(task, &file, iov, Some(pos), IoFlags::empty())
@@ -127,6 +128,11 @@ fn get_positioned(task: &CurrentTask, fd: Fd) -> Result<std::sync::Arc<File>, Er
     if file.ops().seekable() { Ok(file) } else { Err(ESPIPE) }
 }
 
+/// Linux: the test of `FMODE_PWRITE`.
+fn may_pwrite(file: &File) -> Result<(), Errno> {
+    if file.ops().pwritable() { Ok(()) } else { Err(ESPIPE) }
+}
+
 /// Linux: the tests of `FMODE_READ` and `FMODE_CAN_READ`.
 fn may_read(file: &File) -> Result<(), Errno> {
     match (file.readable(), file.inode().is_dir()) {
@@ -171,6 +177,9 @@ fn do_writev(
     flags: u32,
 ) -> SyscallResult {
     let file = if pos.is_some() { get_positioned(task, fd)? } else { get_file(task, fd)? };
+    if pos.is_some() {
+        may_pwrite(&file)?;
+    }
     let iov = UserIov::import(task, vec.0, vlen)?;
     may_write(&file)?;
     if iov.len() == 0 {
@@ -271,6 +280,7 @@ fn do_iter_write(
     io: IoFlags,
 ) -> SyscallResult {
     verify_area(pos, iov.len())?;
+    file.ops().before_write(file, pos.unwrap_or_else(|| file.pos()), iov.len())?;
     let mm = task.user()?;
     let mut total = 0_u64;
     loop {

@@ -2,10 +2,11 @@
 
 use crate::arg::Addr;
 use fs_vfs::TaskContext;
-use sentry_auth::{CapSet, Cred, GroupInfo, Kgid, Kuid, NGROUPS_MAX, SecureBits, ns_capable};
+use sentry_auth::{CapSet, Cred, GroupInfo, Kgid, Kuid, NGROUPS_MAX, SecureBits, UserNamespace, ns_capable};
 use sentry_kernel::{CurrentTask, SyscallResult};
+use sentry_mm::MemoryManager;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EINVAL, EPERM, ESRCH};
+use sentry_uapi::errno::{EFAULT, EINVAL, EPERM, ESRCH};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// "Leave as it is", in the calls that take several ids.
@@ -275,6 +276,22 @@ pub(crate) fn getgroups(task: &mut CurrentTask, size: i32, list: Addr) -> Syscal
     Ok(gids.len() as u64)
 }
 
+/// Linux: kernel/groups.c, `groups_from_user`: a group is checked before the next one is read.
+fn groups_from_user(
+    mm: &MemoryManager,
+    user_ns: &UserNamespace,
+    list: u64,
+    count: usize,
+) -> Result<GroupInfo, Errno> {
+    if let Ok(ids) = mm.read_array::<u32>(list, count) {
+        return GroupInfo::from_user(user_ns, &ids);
+    }
+    for at in (list..).step_by(size_of::<u32>()).take(count) {
+        GroupInfo::from_user(user_ns, &[mm.read_obj(at)?])?;
+    }
+    Err(EFAULT)
+}
+
 /// setgroups(2): replaces the caller's supplementary groups.
 ///
 /// Errors in Linux's order: `EPERM` without CAP_SETGID in the caller's user namespace, or while that namespace has no
@@ -285,8 +302,7 @@ pub(crate) fn setgroups(task: &mut CurrentTask, size: i32, list: Addr) -> Syscal
         return Err(EPERM.into());
     }
     let count = usize::try_from(size).ok().filter(|n| *n <= NGROUPS_MAX).ok_or(EINVAL)?;
-    let ids = task.user()?.read_array::<u32>(list.0, count)?;
-    let groups = GroupInfo::from_user(&cred.user_ns, &ids)?;
+    let groups = groups_from_user(task.user()?, &cred.user_ns, list.0, count)?;
     task.commit_creds(Cred { groups, ..(*cred).clone() });
     Ok(0)
 }

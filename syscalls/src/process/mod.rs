@@ -6,6 +6,7 @@ pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod futex;
 pub(crate) mod ids;
+pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod prctl;
 pub(crate) mod sched;

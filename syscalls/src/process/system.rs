@@ -55,6 +55,24 @@ pub(crate) fn setdomainname(task: &mut CurrentTask, name: Addr, len: i32) -> Sys
     Ok(0)
 }
 
+/// reboot(2). Linux: kernel/reboot.c.
+///
+/// Errors: `EPERM` without CAP_SYS_BOOT over the pid namespace, and in the first one, which ends with its first process;
+/// `EINVAL` for wrong magic numbers, and for a command.
+pub(crate) fn reboot(task: &mut CurrentTask, magic: u32, magic2: u32, cmd: u32, _arg: Addr) -> SyscallResult {
+    const MAGIC: u32 = 0xfee1_dead;
+    const MAGIC2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
+    let pid_ns = task.pid_ns();
+    if pid_ns.level() == 0 || !ns_capable(&task.task().cred(), &pid_ns.user_ns, CapSet::SYS_BOOT) {
+        return Err(EPERM.into());
+    }
+    if magic != MAGIC || !MAGIC2.contains(&magic2) {
+        return Err(EINVAL.into());
+    }
+    task.reboot_pid_ns(cmd)?;
+    Ok(0)
+}
+
 /// `struct sysinfo`.
 #[repr(C)]
 #[derive(IntoBytes, Immutable, Default)]

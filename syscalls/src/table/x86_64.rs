@@ -5,7 +5,7 @@ use crate::file::*;
 use crate::memory::*;
 use crate::net::*;
 use crate::process::{
-    clone::*, cred::*, exec::*, exit::*, futex::*, ids::*, limits::*, prctl::*, sched::*, signal::*,
+    clone::*, cred::*, exec::*, exit::*, futex::*, ids::*, keys::*, limits::*, prctl::*, sched::*, signal::*,
 };
 use crate::process::{system::*, unshare::*};
 use crate::table::table;
@@ -171,7 +171,7 @@ table! {
     166, umount2(target: PathAddr, flags: Bits), Full;
     167, swapon(path: PathAddr, flags: Bits), Missing(EPERM, "swapping is the host's");
     168, swapoff(path: PathAddr), Missing(EPERM, "swapping is the host's");
-    169, reboot(magic: u32, magic2: u32, cmd: u32, arg: Addr), Missing(EPERM, "a sandbox ends with its first process");
+    169, reboot(magic: u32, magic2: u32, cmd: u32, arg: Addr), Partial("only in a pid namespace of one's own: a sandbox ends with its first process");
     170, sethostname(name: Addr, len: i32), Full;
     171, setdomainname(name: Addr, len: i32), Full;
     172, iopl(level: u32), Missing(EPERM, "no I/O ports");
@@ -226,6 +226,9 @@ table! {
     238, set_mempolicy(mode: i32, mask: Addr, max: u64), Missing(ENOSYS, "one memory node");
     239, get_mempolicy(mode: Addr, mask: Addr, max: u64, addr: Addr, flags: Bits), Missing(ENOSYS, "one memory node");
     247, waitid(which: u32, id: i32, info: Addr, options: Bits, rusage: Addr), Full;
+    248, add_key(kind: Addr, description: Addr, payload: Addr, len: usize, ring: i32), Partial("types keyring, user and logon");
+    249, request_key(kind: Addr, description: Addr, callout: Addr, ring: i32), Partial("what is missing is not made");
+    250, keyctl(option: i32, arg2: Addr, arg3: Addr, arg4: Addr, arg5: Addr), Partial("no construction, public keys, persistent keyrings, notification");
     251, ioprio_set(which: i32, who: i32, ioprio: i32), Partial("kept and reported; the host schedules");
     252, ioprio_get(which: i32, who: i32), Full;
     253, inotify_init(), Full;

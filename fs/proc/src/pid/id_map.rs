@@ -6,12 +6,15 @@ use crate::seq::put;
 use fs_kernfs::{FileNode, Node, NodeAttr, NodeOps, SeqNode, open_seq};
 use fs_vfs::{File, FileOps, Inode, TaskContext};
 use sentry_auth::{Cred, IdKind, IdMap, UserNamespace};
-use sentry_mm::{IoSrc, PAGE_SIZE};
+use sentry_mm::IoSrc;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EPERM};
 use sentry_uapi::fcntl::OpenFlags;
 use std::any::Any;
 use std::sync::Arc;
+
+/// A write must be shorter than a page.
+const TEXT_MAX: usize = 4096;
 
 /// How a kind of map is read: the map, and the number by which a namespace knows one of its kernel ids.
 pub(crate) struct MapFile {
@@ -95,6 +98,19 @@ impl SeqNode for OpenMap {
         Ok(())
     }
 
+    fn pwritable(&self) -> bool {
+        false
+    }
+
+    fn before_write(&self, file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        let parent = self.ns.parent().ok_or(EPERM)?;
+        let opener = file.cred();
+        if !Arc::ptr_eq(&opener.user_ns, &self.ns) && !Arc::ptr_eq(&opener.user_ns, parent) {
+            return Err(EPERM);
+        }
+        if pos != 0 || len >= TEXT_MAX { Err(EINVAL) } else { Ok(()) }
+    }
+
     fn write(
         &self,
         file: &File,
@@ -102,17 +118,9 @@ impl SeqNode for OpenMap {
         src: &mut IoSrc<'_>,
         pos: u64,
     ) -> Result<usize, Errno> {
-        let parent = self.ns.parent().ok_or(EPERM)?;
-        let opener = file.cred();
-        if !Arc::ptr_eq(&opener.user_ns, &self.ns) && !Arc::ptr_eq(&opener.user_ns, parent) {
-            return Err(EPERM);
-        }
-        let page = usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX);
-        if pos != 0 || src.remaining() >= page {
-            return Err(EINVAL);
-        }
-        let text = src.read_vec(page)?;
-        self.ns.map_write(self.file.kind, &text, opener, &ctx.cred())?;
+        self.before_write(file, pos, src.remaining())?;
+        let text = src.read_vec(TEXT_MAX)?;
+        self.ns.map_write(self.file.kind, &text, file.cred(), &ctx.cred())?;
         Ok(text.len())
     }
 }

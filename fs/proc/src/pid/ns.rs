@@ -80,7 +80,9 @@ struct NsLink {
 impl NsLink {
     /// The namespace, for those who may look into the task.
     fn namespace(&self, ctx: &dyn TaskContext) -> Result<Arc<dyn Namespace>, Errno> {
-        let task = self.at.task().map_err(|_| EACCES)?;
+        let subject = self.at.subject().map_err(|_| EACCES)?;
+        // A zombie has left its namespaces.
+        let task = subject.task().cloned().ok_or(ENOENT)?;
         if !Caller::new(ctx).may_access(&task) {
             return Err(EACCES);
         }

@@ -89,16 +89,22 @@ impl SeqNode for OpenSetgroups {
         Ok(())
     }
 
+    fn pwritable(&self) -> bool {
+        false
+    }
+
+    fn before_write(&self, _file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        if pos != 0 || len >= STORE_MAX { Err(EINVAL) } else { Ok(()) }
+    }
+
     fn write(
         &self,
-        _file: &File,
+        file: &File,
         _ctx: &dyn TaskContext,
         src: &mut IoSrc<'_>,
         pos: u64,
     ) -> Result<usize, Errno> {
-        if pos != 0 || src.remaining() >= STORE_MAX {
-            return Err(EINVAL);
-        }
+        self.before_write(file, pos, src.remaining())?;
         let text = src.read_vec(STORE_MAX)?;
         self.ns.set_setgroups(parse(&text)?)?;
         Ok(text.len())

@@ -6,11 +6,14 @@ use fs_kernfs::{Node, NodeAttr, NodeOps, SeqNode};
 use fs_vfs::{File, TaskContext};
 use sentry_auth::{CapSet, ns_capable};
 use sentry_kernel::OffsetClock;
-use sentry_mm::{IoSrc, PAGE_SIZE};
+use sentry_mm::IoSrc;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EPERM};
 use sentry_uapi::time::Timespec;
 use std::any::Any;
+
+/// A write must be shorter than a page.
+const TEXT_MAX: usize = 4096;
 
 struct Offsets {
     at: ProcTask,
@@ -71,6 +74,14 @@ impl SeqNode for Offsets {
         Ok(())
     }
 
+    fn pwritable(&self) -> bool {
+        false
+    }
+
+    fn before_write(&self, _file: &File, pos: u64, len: usize) -> Result<(), Errno> {
+        if pos != 0 || len >= TEXT_MAX { Err(EINVAL) } else { Ok(()) }
+    }
+
     fn write(
         &self,
         file: &File,
@@ -78,11 +89,8 @@ impl SeqNode for Offsets {
         src: &mut IoSrc<'_>,
         pos: u64,
     ) -> Result<usize, Errno> {
-        let page = usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX);
-        if pos != 0 || src.remaining() >= page {
-            return Err(EINVAL);
-        }
-        let text = src.read_vec(page)?;
+        self.before_write(file, pos, src.remaining())?;
+        let text = src.read_vec(TEXT_MAX)?;
         let text = str::from_utf8(&text).map_err(|_| EINVAL)?;
         let (offsets, used) = parse(text)?;
         let ns = self.at.task()?.ns().time_for_children.clone();

@@ -59,6 +59,7 @@ pub(super) fn entries(fs: &Arc<Instance>) -> StaticDir {
     .with("irq", dir())
     .with("kallsyms", text(0o444, ""))
     .with("key-users", keys::key_users(fs))
+    .with("keys", keys::keys(fs))
     .with("keys", text(0o444, ""))
     .with("loadavg", loadavg)
     .with("locks", locks::node(fs))

@@ -70,6 +70,7 @@ fn parse(addr: &SockAddr) -> Result<SockaddrNl, Errno> {
 impl NetlinkSock {
     /// Linux: `netlink_insert`; for port 0 `netlink_autobind`, which begins with the process id.
     fn bind_port(&self, ctx: &dyn TaskContext, wanted: u32) -> Result<u32, Errno> {
+        let first = ctx.ids().0;
         let mut state = self.state.lock();
         match state.port {
             Some(port) if wanted == 0 || wanted == port => return Ok(port),
@@ -78,7 +79,6 @@ impl NetlinkSock {
         }
         let mut taken = self.sock.net.netlink.taken.lock();
         let port = if wanted == 0 {
-            let first = ctx.ids().0;
             let below = (0..u32::MAX).rev();
             std::iter::once(first).chain(below).find(|p| *p != 0 && !taken.contains(p)).ok_or(EADDRINUSE)?
         } else {

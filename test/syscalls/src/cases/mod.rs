@@ -11,3 +11,4 @@ mod signal;
 mod socket;
 mod time;
 mod tty;
+mod userns;

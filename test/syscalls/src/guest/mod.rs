@@ -3,15 +3,18 @@
 //! Everything here belongs to one case's process and goes with it, so nothing is ever closed, unmapped or freed.
 
 mod check;
+mod cred;
 mod files;
 mod memory;
 mod net;
 mod process;
 mod signal;
 mod tty;
+mod userns;
 
 pub use check::show;
 pub(crate) use check::{check, expect_eq};
+pub use cred::{Caps, ExecIds, hex, status_line};
 pub use files::{Pipe, Text, iov};
 pub use memory::{Map, PAGE, peek, poke, touch};
 pub use net::{inet, inet6, unix};

@@ -2,7 +2,7 @@
 
 use super::{Guest, zeroed};
 use crate::sys::Ret;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 use std::thread::JoinHandle;
@@ -195,12 +195,20 @@ impl Guest {
     /// Runs `program` of the suite in a child as `helper:name` with `args` and `environment`; gives its output and end.
     #[track_caller]
     pub fn helper(&self, name: &str, args: &[&str], environment: &[&str]) -> (String, Status) {
+        self.output_of(|| {
+            self.exec_helper(name, args, environment).ok();
+        })
+    }
+
+    /// Runs `body`, which executes a program, in a child; gives its output and end.
+    #[track_caller]
+    pub fn output_of(&self, body: impl FnOnce()) -> (String, Status) {
         let out = self.pipe();
         let child = self.fork(|| {
             sys!(dup2(out.w, 1)).ok();
             sys!(close(out.r)).ok();
             sys!(close(out.w)).ok();
-            self.exec_helper(name, args, environment).ok();
+            body();
         });
         sys!(close(out.w)).ok();
         let mut text = Vec::new();
@@ -216,10 +224,15 @@ impl Guest {
 
     /// `execve` of the suite's program as `helper:name`.
     pub fn exec_helper(&self, name: &str, args: &[&str], environment: &[&str]) -> Ret {
+        self.exec_copy(self.program(), name, args, environment)
+    }
+
+    /// `execve` of `path`, a copy of the suite's program, as `helper:name`.
+    pub fn exec_copy(&self, path: &CStr, name: &str, args: &[&str], environment: &[&str]) -> Ret {
         let name = format!("helper:{name}");
         let args: Vec<&str> = [name.as_str()].into_iter().chain(args.iter().copied()).collect();
         let (args, environment) = (Strings::new(&args), Strings::new(environment));
-        sys!(execve(self.program(), args.pointer(), environment.pointer()))
+        sys!(execve(path, args.pointer(), environment.pointer()))
     }
 
     /// Skips the case where process 1 belongs to the case's own user.

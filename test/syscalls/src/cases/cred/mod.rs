@@ -4,4 +4,5 @@ mod capability;
 mod exec;
 mod ids;
 mod inherit;
+mod keys;
 mod prctl;

@@ -10,3 +10,4 @@ mod mremap;
 mod stack;
 mod sync;
 mod vm;
+mod waiting;

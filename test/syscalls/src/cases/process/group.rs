@@ -95,6 +95,23 @@ fn a_newly_orphaned_stopped_group_is_hung_up(t: &mut Guest) {
     Child { pid }.wait().killed(SIGHUP);
 }
 
+/// The end of a process whose parent is of the same group takes no tie from it.
+#[case(as_root, as_user)]
+fn a_group_that_was_orphaned_before_is_not_hung_up(t: &mut Guest) {
+    t.fork(|| {
+        sys!(setsid()).ok();
+        t.catch(SIGHUP, 0);
+        let stopped = t.sleeper();
+        stopped.kill(SIGSTOP);
+        stopped.wait_for(WUNTRACED).stopped(SIGSTOP);
+        t.fork(|| ()).done();
+        expect_eq!(t.caught(), []);
+        stopped.kill(SIGKILL);
+        stopped.wait().killed(SIGKILL);
+    })
+    .done();
+}
+
 #[case(as_root, as_user)]
 fn kill_zero_is_for_the_own_group(t: &mut Guest) {
     t.fork(|| {
