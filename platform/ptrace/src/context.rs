@@ -5,7 +5,6 @@ use crate::access;
 use crate::address_space::PtraceAddressSpace;
 use crate::fpu;
 use crate::interrupt::PtraceInterrupter;
-use crate::placement::Pair;
 use crate::process::{Spare, StubProcess};
 use crate::thread::{StubThread, forget_traced, note_traced};
 use crate::tracee::{self, ptrace_error};
@@ -13,6 +12,7 @@ use crate::trap;
 use platform::{AddressSpace, Context, FpState, Interrupter, PlatformError, PlatformStats, PtRegs, Trap};
 use platform_host::process;
 use platform_host::ptrace::{self, Resume};
+use platform_placement::{Pair, StubThread as _};
 use platform_host::wait::{self, WaitStatus, wait_tracee};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EINVAL;
@@ -35,7 +35,7 @@ pub(crate) struct PtraceContext {
 struct Attachment {
     process: Arc<StubProcess>,
     thread: Arc<StubThread>,
-    pair: Arc<Pair>,
+    pair: Arc<Pair<StubThread>>,
 }
 
 /// What a stop comes to.

@@ -2,12 +2,13 @@
 //! placement of pairs its ticks.
 
 use crate::control_file::{ControlFile, QueueSlot};
-use crate::placement::{Placement, TICK};
 use crate::zygote::{FreshStub, Zygote};
+use crate::thread::StubThread;
 use parking_lot::{Condvar, Mutex};
 use platform::PlatformError;
 use platform_host::xstate::XstateLayout;
 use platform_host::{process, wait};
+use platform_placement::{Placement, TICK};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EAGAIN;
 use std::collections::VecDeque;
@@ -38,7 +39,7 @@ struct Jobs {
 }
 
 struct Desk {
-    placement: Arc<Placement>,
+    placement: Arc<Placement<StubThread>>,
     jobs: Mutex<Jobs>,
     /// Signalled for the keeper.
     work: Condvar,
@@ -56,7 +57,7 @@ impl Keeper {
     /// Starts the thread and waits until the zygote stands.
     pub(crate) fn start(
         control: Arc<ControlFile>,
-        placement: Arc<Placement>,
+        placement: Arc<Placement<StubThread>>,
     ) -> Result<(Keeper, XstateLayout), PlatformError> {
         let desk = Arc::new(Desk {
             placement,

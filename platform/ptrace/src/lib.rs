@@ -19,7 +19,6 @@ mod filter;
 mod fpu;
 mod interrupt;
 mod keeper;
-mod placement;
 mod process;
 mod stub_code;
 mod thread;
@@ -31,10 +30,11 @@ use crate::address_space::PtraceAddressSpace;
 use crate::context::PtraceContext;
 use crate::control_file::ControlFile;
 use crate::keeper::Keeper;
-use crate::placement::Placement;
 use crate::process::StubProcess;
 use crate::stub_code::{Entry, USER_END, USER_START};
 use platform::{AddressSpace, Context, Platform, PlatformError, PlatformStats};
+use crate::thread::StubThread;
+use platform_placement::Placement;
 use platform_host::xstate::XstateLayout;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What the address spaces and contexts of one platform share. It lives until the last of them is gone.
 struct Shared {
     keeper: Keeper,
-    placement: Arc<Placement>,
+    placement: Arc<Placement<StubThread>>,
     memory_file: OwnedFd,
     xstate: XstateLayout,
     entry: Entry,

@@ -1,5 +1,8 @@
 //! A stub thread that a context runs its guest code in.
 
+use platform_host::wait;
+use platform_placement::Pair;
+use platform_placement::StubThread as _;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -48,15 +51,6 @@ impl StubThread {
         self.in_guest.store(value, Ordering::SeqCst);
     }
 
-    pub(crate) fn is_in_guest(&self) -> bool {
-        self.in_guest.load(Ordering::SeqCst)
-    }
-
-    /// A number that changes with each entry into guest code.
-    pub(crate) fn stint(&self) -> u32 {
-        self.stint.load(Ordering::Relaxed)
-    }
-
     /// Brings the thread out of guest code, if it is there. To be called while it cannot be reaped.
     pub(crate) fn kick(&self) {
         if self.is_in_guest() && !self.is_gone() {
@@ -73,12 +67,46 @@ impl StubThread {
         self.regs_loaded.store(value, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
+    pub(crate) fn set_gone(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+    }
+}
+
+impl platform_placement::StubThread for StubThread {
+    fn tid(&self) -> i32 {
+        self.tid
+    }
+
+    fn is_in_guest(&self) -> bool {
+        self.in_guest.load(Ordering::SeqCst)
+    }
+
+    fn stint(&self) -> u32 {
+        self.stint.load(Ordering::Relaxed)
+    }
+
+    fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn set_gone(&self) {
-        self.gone.store(true, Ordering::SeqCst);
+    /// Reaps the threads of this one's process that have ended while their host threads were busy in the sentry.
+    ///
+    /// The end of a killed process's leader is reported when all its other threads have been reaped. Its host thread
+    /// waits for that, and would for ever if theirs do not look.
+    fn look_after(&self, all: &[Arc<Pair<StubThread>>]) {
+        let idle = |thread: &StubThread| {
+            thread.pid == self.pid && !thread.is_leader() && !thread.is_in_guest() && !thread.is_gone()
+        };
+        if !self.is_leader() {
+            return;
+        }
+        for thread in all.iter().map(|pair| pair.thread()).filter(|thread| idle(thread)) {
+            if wait::has_ended(thread.tid) {
+                // In this order: the id is free once the thread is reaped.
+                thread.set_gone();
+                let _ = wait::reap(thread.tid);
+            }
+        }
     }
 }
 

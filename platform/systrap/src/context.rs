@@ -9,6 +9,7 @@ use crate::process::StubProcess;
 use crate::thread::StubThread;
 use crate::trap::{self, Stop};
 use platform::{AddressSpace, Context, FpState, Interrupter, PlatformError, PlatformStats, PtRegs, Trap};
+use platform_placement::Pair;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EINVAL;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ struct Attachment {
     /// Where in the thread's slot the extended state is.
     xstate: u64,
     pace: Pace,
+    /// `None` before the first switch: it is the host thread of that one which belongs to it.
+    pair: Option<Arc<Pair<StubThread>>>,
 }
 
 fn process_of(aspace: &Arc<dyn AddressSpace>) -> Result<&Arc<StubProcess>, PlatformError> {
@@ -57,14 +60,23 @@ impl SystrapContext {
         let image = self.shared.xstate.checked(&fp)?;
         let written = thread.slot.write(slot::XSTATE, image);
         self.interrupter.set_target(Some(thread.clone()));
-        self.attached = Some(Attachment { process, thread, xstate: slot::XSTATE, pace: Pace::default() });
+        self.attached = Some(Attachment {
+            process,
+            thread,
+            xstate: slot::XSTATE,
+            pace: Pace::default(),
+            pair: None,
+        });
         written.map_err(slot_error)
     }
 
     /// Gives up the guest thread.
     fn detach(&mut self) {
-        if let Some(Attachment { process, thread, mut pace, .. }) = self.attached.take() {
-            pace.cool(&self.shared.processors, &thread);
+        if let Some(Attachment { process, thread, mut pace, pair, .. }) = self.attached.take() {
+            if let Some(pair) = pair {
+                pace.cool(&self.shared.processors, &pair);
+                self.shared.placement.remove(&pair);
+            }
             self.interrupter.set_target(None);
             process.part(thread);
         }
@@ -76,9 +88,14 @@ impl Context for SystrapContext {
         self.attach(aspace)?;
         PlatformStats::count(&self.shared.stats.switches);
         loop {
-            let Some(Attachment { process, thread, xstate, pace }) = &mut self.attached else {
+            let Some(Attachment { process, thread, xstate, pace, pair }) = &mut self.attached else {
                 return Err(PlatformError::Gone("no stub thread".into()));
             };
+            let placement = &*self.shared.placement;
+            let pair = &**pair.get_or_insert_with(|| placement.settle(thread));
+            if placement.enter(pair) {
+                self.shared.keeper.begin_sampling();
+            }
             if let Some(trap) = trap::unreachable_rip(regs) {
                 return Ok(trap);
             }
@@ -92,8 +109,8 @@ impl Context for SystrapContext {
                 return Ok(Trap::Interrupted);
             }
             thread.load(&trap::loadable(regs), thread.addr + *xstate);
-            let processors = &*self.shared.processors;
-            let spin = pace.before_release(processors, thread, thread.is_asleep());
+            let processors = &self.shared.processors;
+            let spin = pace.before_release(processors, pair, thread.is_asleep());
             thread.release(spin);
             if self.interrupter.is_requested() {
                 thread.kick_again();

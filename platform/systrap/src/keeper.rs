@@ -1,13 +1,14 @@
-//! The thread that keeps the zygote, a pool of ready stubs, and the dead ones until they are reaped.
+//! The thread that keeps the zygote, a pool of ready stubs, and the dead ones until they are reaped; and that gives the
+//! placement of pairs its ticks.
 
 use crate::control_file::ControlFile;
 use crate::mapper::Mapper;
-use crate::pace::Processors;
 use crate::thread::StubThread;
 use crate::zygote::{FreshStub, Zygote};
 use parking_lot::{Condvar, Mutex};
 use platform::PlatformError;
 use platform_host::{process, wait};
+use platform_placement::{Placement, TICK};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EAGAIN;
 use std::collections::VecDeque;
@@ -34,8 +35,8 @@ struct Jobs {
     stop: bool,
 }
 
-#[derive(Default)]
 struct Desk {
+    placement: Arc<Placement<StubThread>>,
     jobs: Mutex<Jobs>,
     /// Signalled for the keeper.
     work: Condvar,
@@ -53,13 +54,18 @@ impl Keeper {
     /// Starts the thread and waits until the zygote stands.
     pub(crate) fn start(
         control: Arc<ControlFile>,
-        processors: Arc<Processors>,
+        placement: Arc<Placement<StubThread>>,
     ) -> Result<Keeper, PlatformError> {
-        let desk = Arc::new(Desk::default());
+        let desk = Arc::new(Desk {
+            placement,
+            jobs: Mutex::default(),
+            work: Condvar::new(),
+            filled: Condvar::new(),
+        });
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("stub-keeper".into()).spawn({
             let desk = desk.clone();
-            move || match Zygote::new(&control, &processors) {
+            move || match Zygote::new(&control) {
                 Ok(mut zygote) => {
                     let _ = sender.send(Ok(()));
                     desk.keep(&mut zygote);
@@ -98,6 +104,13 @@ impl Keeper {
         }
     }
 
+    /// Wakes the keeper, so that it begins to sample.
+    pub(crate) fn begin_sampling(&self) {
+        // The lock keeps the signal from falling between the keeper's look and its wait.
+        let _jobs = self.desk.jobs.lock();
+        self.desk.work.notify_one();
+    }
+
     /// Kills a stub process and has it reaped.
     pub(crate) fn bury(&self, mapper: Mapper, threads: Vec<Arc<StubThread>>) {
         process::kill_process(mapper.pid());
@@ -127,7 +140,12 @@ impl Desk {
                 if jobs.stop {
                     break;
                 }
-                self.work.wait(&mut jobs);
+                if !self.placement.wants_tick() {
+                    self.work.wait(&mut jobs);
+                } else if self.work.wait_for(&mut jobs, TICK).timed_out() {
+                    drop(jobs);
+                    self.placement.tick();
+                }
                 continue;
             }
             drop(jobs);

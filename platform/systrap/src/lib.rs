@@ -37,8 +37,10 @@ use crate::layout::{USER_END, USER_START, slot};
 use crate::pace::Processors;
 use crate::process::StubProcess;
 use platform::{AddressSpace, Context, Platform, PlatformError, PlatformStats};
+use crate::thread::StubThread;
 use platform_host::auxv;
 use platform_host::xstate::XstateLayout;
+use platform_placement::Placement;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +49,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 struct Shared {
     keeper: Keeper,
     control: Arc<ControlFile>,
-    processors: Arc<Processors>,
+    placement: Arc<Placement<StubThread>>,
+    processors: Processors,
     memory_file: OwnedFd,
     xstate: XstateLayout,
     stats: PlatformStats,
@@ -82,11 +85,13 @@ impl SystrapPlatform {
         }
         platform_host::uaccess::install_fault_handlers();
         let control = ControlFile::new()?;
-        let processors = Arc::new(Processors::new()?);
-        let keeper = Keeper::start(control.clone(), processors.clone())?;
+        let placement = Arc::new(Placement::new()?);
+        let processors = Processors::new(placement.cpus().to_vec());
+        let keeper = Keeper::start(control.clone(), placement.clone())?;
         let shared = Shared {
             keeper,
             control,
+            placement,
             processors,
             memory_file,
             xstate,

@@ -7,13 +7,12 @@
 //! [`BUDGET`]: a guest that computes or sleeps keeps nobody awake. A context that had to give up being hot waits before it
 //! tries again, twice as long each time.
 //!
-//! A context that is not hot sleeps at every hand-off. The host's scheduler then keeps the pair on one processor, where
+//! A context that is not hot sleeps at every hand-off, with both sides on one processor ([`platform_placement`]), where
 //! waking is cheapest.
 
 use crate::thread::StubThread;
-use platform::PlatformError;
-use platform_host::affinity::{self, CpuSet};
 use platform_host::tsc;
+use platform_placement::Pair;
 use std::arch::x86_64::_rdtsc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,7 +43,6 @@ struct Ticks {
 /// What all contexts of a platform know of each other.
 pub(crate) struct Processors {
     cpus: Vec<u16>,
-    everywhere: CpuSet,
     /// Whether a hot context has claimed the processor of the same index.
     claimed: Vec<AtomicBool>,
     /// Contexts in guest code, for all the sentry knows.
@@ -53,11 +51,8 @@ pub(crate) struct Processors {
 }
 
 impl Processors {
-    /// Those the calling thread may use.
-    pub(crate) fn new() -> Result<Processors, PlatformError> {
-        let everywhere =
-            affinity::get(0).map_err(|errno| PlatformError::Host { what: "sched_getaffinity", errno })?;
-        let cpus = everywhere.members();
+    /// For pairs that run on `cpus`.
+    pub(crate) fn new(cpus: Vec<u16>) -> Processors {
         let claimed = cpus.iter().map(|_| AtomicBool::new(false)).collect();
         let per_micro = ticks_per_micro();
         let ticks = |time: Duration| per_micro.saturating_mul(u64::try_from(time.as_micros()).unwrap_or(0));
@@ -67,12 +62,7 @@ impl Processors {
             min_pause: ticks(MIN_PAUSE),
             max_pause: ticks(MAX_PAUSE),
         };
-        Ok(Processors { cpus, everywhere, claimed, in_guest: AtomicUsize::new(0), ticks })
-    }
-
-    /// Where threads run as the host's scheduler likes.
-    pub(crate) fn everywhere(&self) -> &CpuSet {
-        &self.everywhere
+        Processors { cpus, claimed, in_guest: AtomicUsize::new(0), ticks }
     }
 
     fn claim(&self, index: usize) -> bool {
@@ -85,15 +75,14 @@ impl Processors {
         }
     }
 
-    /// Claims the caller's processor and another one, if that leaves enough for those who are in guest code.
-    fn claim_two(&self) -> Option<[usize; 2]> {
+    /// Claims the processor `here` and another one, if that leaves enough for those who are in guest code.
+    fn claim_two(&self, here: u16) -> Option<[usize; 2]> {
         let taken = self.claimed.iter().filter(|claimed| claimed.load(Ordering::Relaxed)).count();
         // Each hot pair is in guest code at most half of the time, and its processors are counted already.
         let others = self.in_guest.load(Ordering::Relaxed).saturating_sub(taken / 2);
         if taken + others + 2 > self.cpus.len() {
             return None;
         }
-        let here = affinity::current_cpu();
         let own = self.cpus.iter().position(|cpu| *cpu == here)?;
         if !self.claim(own) {
             return None;
@@ -151,7 +140,7 @@ impl Pace {
     pub(crate) fn before_release(
         &mut self,
         processors: &Processors,
-        thread: &StubThread,
+        pair: &Pair<StubThread>,
         stub_sleeps: bool,
     ) -> u32 {
         let ticks = processors.ticks;
@@ -161,12 +150,12 @@ impl Pace {
         if self.hot.is_some() {
             self.sleeps = if stub_sleeps { self.sleeps + 1 } else { self.sleeps };
             if self.sleeps >= MAX_SLEEPS || self.gaps >= MAX_GAPS {
-                self.cool(processors, thread);
+                self.cool(processors, pair);
             }
         } else if turn > ticks.budget {
             self.quick = 0;
         } else if self.quick >= QUICK_TURNS && start.wrapping_sub(self.pause_until).cast_signed() >= 0 {
-            self.heat(processors, thread, start);
+            self.heat(processors, pair, start);
         }
         processors.in_guest.fetch_add(1, Ordering::Relaxed);
         if self.hot.is_some() { u32::try_from(ticks.budget).unwrap_or(u32::MAX) } else { 0 }
@@ -206,22 +195,20 @@ impl Pace {
         self.quick = if quick { self.quick.saturating_add(1) } else { 0 };
     }
 
-    fn heat(&mut self, processors: &Processors, thread: &StubThread, start: u64) {
-        let Some(claim) = processors.claim_two() else {
+    fn heat(&mut self, processors: &Processors, pair: &Pair<StubThread>, start: u64) {
+        let Some(claim) = processors.claim_two(pair.cpu()) else {
             self.back_off(processors, start);
             return;
         };
-        let cpu = processors.cpus.get(claim[1]).copied().unwrap_or(0);
-        // The host thread is left where it is: whatever it starts would inherit a binding.
-        let _ = affinity::set(thread.tid, &CpuSet::single(cpu));
+        pair.part(processors.cpus.get(claim[1]).copied().unwrap_or(0));
         (self.hot, self.since, self.sleeps, self.gaps) = (Some(claim), start, 0, 0);
     }
 
     /// Ends being hot, if the context is.
-    pub(crate) fn cool(&mut self, processors: &Processors, thread: &StubThread) {
+    pub(crate) fn cool(&mut self, processors: &Processors, pair: &Pair<StubThread>) {
         let Some(claim) = self.hot.take() else { return };
         claim.into_iter().for_each(|index| processors.release(index));
-        let _ = affinity::set(thread.tid, &processors.everywhere);
+        pair.reunite();
         let end = now();
         if end.wrapping_sub(self.since) > processors.ticks.max_pause {
             self.pause = 0;

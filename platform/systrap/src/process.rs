@@ -180,8 +180,7 @@ impl StubProcess {
         let slot = self.shared.control.allocate_slot()?;
         let Some(mapper) = &mut state.mapper else { return Err(gone()) };
         let addr = SLOTS + u64::from(index) * SLOT_SIZE;
-        let thread =
-            thread::start(mapper, self.shared.control.raw_fd(), &self.shared.processors, addr, slot)?;
+        let thread = thread::start(mapper, self.shared.control.raw_fd(), addr, slot)?;
         state.threads += 1;
         PlatformStats::count(&self.shared.stats.stub_threads);
         Ok(Arc::new(thread))

@@ -3,13 +3,11 @@
 use crate::control_file::Slot;
 use crate::layout::{SLOT_SIZE, kind, slot, state};
 use crate::mapper::{Mapper, call_error, gone, plain};
-use crate::pace::Processors;
 use crate::stub_code::{KICK, THREAD_FLAGS};
 use crate::turn;
 use platform::{PlatformError, PtRegs};
-use platform_host::affinity;
 use platform_host::{process, wait};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How often in a row, a second apart, the sentry may find the same request to leave guest code unheeded. A guest can make its slot such
 /// that kicks come to nothing.
@@ -24,6 +22,8 @@ pub(crate) struct StubThread {
     pub(crate) addr: u64,
     /// Whether it runs guest code, or is about to, for all the sentry knows.
     in_guest: AtomicBool,
+    /// Counts entries into guest code.
+    stint: AtomicU32,
     /// Whether it has been kicked since it was let go last.
     kicked: AtomicBool,
 }
@@ -32,7 +32,6 @@ pub(crate) struct StubThread {
 pub(crate) fn start(
     mapper: &mut Mapper,
     control: i32,
-    processors: &Processors,
     addr: u64,
     slot: Slot,
 ) -> Result<StubThread, PlatformError> {
@@ -54,13 +53,37 @@ pub(crate) fn start(
     // A guest may have written another number there, but only one of a thread of its own helps it to anything.
     let tid = i32::try_from(slot.word(slot::TID).load(Ordering::SeqCst)).unwrap_or(0);
     process::tgkill(pid, tid, 0).map_err(|_| gone())?;
-    // The mapper's is bound to a processor, which its children inherit.
-    let _ = affinity::set(tid, processors.everywhere());
-    Ok(StubThread { pid, tid, slot, addr, in_guest: AtomicBool::new(false), kicked: AtomicBool::new(false) })
+    Ok(StubThread {
+        pid,
+        tid,
+        slot,
+        addr,
+        in_guest: AtomicBool::new(false),
+        stint: AtomicU32::new(0),
+        kicked: AtomicBool::new(false),
+    })
+}
+
+impl platform_placement::StubThread for StubThread {
+    fn tid(&self) -> i32 {
+        self.tid
+    }
+
+    fn is_in_guest(&self) -> bool {
+        self.in_guest.load(Ordering::SeqCst)
+    }
+
+    fn stint(&self) -> u32 {
+        self.stint.load(Ordering::Relaxed)
+    }
 }
 
 impl StubThread {
     pub(crate) fn set_in_guest(&self, value: bool) {
+        if value {
+            // Written by one thread only.
+            self.stint.store(self.stint.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        }
         self.kicked.store(false, Ordering::SeqCst);
         self.in_guest.store(value, Ordering::SeqCst);
     }

@@ -8,7 +8,6 @@ use crate::layout::{
     CONSTANTS, PAGE, QUEUE, SLOTS, STUB_BASE, TASK_SIZE_MAX, ZYGOTE_QUEUE, constants, kind, queue,
 };
 use crate::mapper::{Call, Mapper, call_error, plain, sealed_or};
-use crate::pace::Processors;
 use crate::stub_code::{self, FORK_FLAGS};
 use crate::thread::{self, StubThread};
 use platform::PlatformError;
@@ -22,7 +21,6 @@ use std::sync::atomic::Ordering;
 pub(crate) struct Zygote {
     mapper: Mapper,
     control: Arc<ControlFile>,
-    processors: Arc<Processors>,
 }
 
 /// A stub process in which nothing is mapped but its own pages, with one guest thread.
@@ -51,10 +49,7 @@ impl Zygote {
     ///
     /// # Errors
     /// [`PlatformError::Unavailable`] when this host does not allow what a stub needs.
-    pub(crate) fn new(
-        control: &Arc<ControlFile>,
-        processors: &Arc<Processors>,
-    ) -> Result<Zygote, PlatformError> {
+    pub(crate) fn new(control: &Arc<ControlFile>) -> Result<Zygote, PlatformError> {
         let mut mapper = Mapper::new(0, control.allocate_queue()?)?;
         let blocked = BlockedSignals::new();
         let (helper, pid) = stub_code::spawn(control.raw_fd(), mapper.page().offset());
@@ -63,7 +58,7 @@ impl Zygote {
         let helper = checked_pid(helper)?;
         let _ = wait::reap(helper);
         mapper.set_pid(checked_pid(pid)?);
-        let mut zygote = Zygote { mapper, control: control.clone(), processors: processors.clone() };
+        let mut zygote = Zygote { mapper, control: control.clone() };
         zygote.empty()?;
         zygote.confine()?;
         Ok(zygote)
@@ -130,7 +125,7 @@ impl Zygote {
         self.mapper.run(&calls)?.map_err(call_error("clone"))?;
         let child = self.mapper.page().word(queue::CHILD).load(Ordering::SeqCst);
         mapper.set_pid(i32::try_from(child).map_err(|_| PlatformError::Gone("no process id".into()))?);
-        match thread::start(&mut mapper, self.control.raw_fd(), &self.processors, SLOTS, slot) {
+        match thread::start(&mut mapper, self.control.raw_fd(), SLOTS, slot) {
             Ok(thread) => Ok(FreshStub { mapper, thread }),
             Err(error) => {
                 process::kill_process(mapper.pid());

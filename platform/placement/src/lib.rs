@@ -9,18 +9,19 @@
 //!
 //! A thread inherits the binding of the one that starts it: a host thread that runs no guest code should be started by
 //! one that does not either, or set its own affinity.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
-use crate::thread::StubThread;
 use parking_lot::Mutex;
 use platform::PlatformError;
 use platform_host::affinity::{self, CpuSet};
-use platform_host::{process, wait};
+use platform_host::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 /// Time between two samples.
-pub(crate) const TICK: Duration = Duration::from_millis(5);
+pub const TICK: Duration = Duration::from_millis(5);
 /// Samples without anybody in guest code after which sampling stops.
 const IDLE_TICKS: u32 = 20;
 /// Load of a pair that is always found in guest code.
@@ -36,9 +37,34 @@ const DECAY: u32 = 2;
 /// is what each of two tasks has that run in turn.
 const MARGIN: u32 = FULL * 5 / 8;
 
-/// A host thread and the stub thread it traces.
-pub(crate) struct Pair {
-    thread: Arc<StubThread>,
+/// A thread that runs guest code, as a back-end has it.
+pub trait StubThread: Send + Sync {
+    /// Its host thread id.
+    fn tid(&self) -> i32;
+
+    /// Whether it runs guest code, or is about to.
+    fn is_in_guest(&self) -> bool;
+
+    /// A number that changes with each entry into guest code.
+    fn stint(&self) -> u32;
+
+    /// Whether it has ended. Its id may belong to another thread by now.
+    fn is_gone(&self) -> bool {
+        false
+    }
+
+    /// Called now and then for a thread that has not trapped for long, with the threads of all pairs. None of them is
+    /// removed meanwhile.
+    fn look_after(&self, _all: &[Arc<Pair<Self>>])
+    where
+        Self: Sized,
+    {
+    }
+}
+
+/// A host thread and the stub thread it hands over to.
+pub struct Pair<T> {
+    thread: Arc<T>,
     host: i32,
     cpu: AtomicU16,
     /// Whether the stub thread may run anywhere until its next trap.
@@ -52,21 +78,26 @@ struct Sample {
     stint: u32,
     /// Samples in a row that found the thread in this stint.
     ticks: u32,
+    /// The processor of the stub thread, where the two have one each.
+    apart: Option<u16>,
 }
 
 /// All pairs of a platform.
-pub(crate) struct Placement {
+pub struct Placement<T> {
     cpus: Vec<u16>,
     everywhere: CpuSet,
-    pairs: Mutex<Vec<Arc<Pair>>>,
+    pairs: Mutex<Vec<Arc<Pair<T>>>>,
     /// Whether the keeper samples.
     sampling: AtomicBool,
     idle_ticks: Mutex<u32>,
 }
 
-impl Placement {
+impl<T: StubThread> Placement<T> {
     /// The processors are those the calling thread may use.
-    pub(crate) fn new() -> Result<Placement, PlatformError> {
+    ///
+    /// # Errors
+    /// [`PlatformError::Host`] when they cannot be told.
+    pub fn new() -> Result<Placement<T>, PlatformError> {
         let everywhere =
             affinity::get(0).map_err(|errno| PlatformError::Host { what: "sched_getaffinity", errno })?;
         let cpus = everywhere.members();
@@ -79,12 +110,17 @@ impl Placement {
         })
     }
 
+    /// The processors.
+    pub fn cpus(&self) -> &[u16] {
+        &self.cpus
+    }
+
     /// Binds the calling host thread and a stub thread to one processor.
-    pub(crate) fn settle(&self, thread: &Arc<StubThread>) -> Arc<Pair> {
+    pub fn settle(&self, thread: &Arc<T>) -> Arc<Pair<T>> {
         let mut pairs = self.pairs.lock();
         let here = affinity::current_cpu();
         let in_guest = |cpu: u16| {
-            let counts = |pair: &&Arc<Pair>| pair.is_on(cpu) && pair.thread.is_in_guest();
+            let counts = |pair: &&Arc<Pair<T>>| pair.is_on(cpu) && pair.thread.is_in_guest();
             pairs.iter().filter(counts).count()
         };
         let others = self.cpus.iter().copied().min_by_key(|cpu| (in_guest(*cpu), *cpu != here));
@@ -102,38 +138,44 @@ impl Placement {
     }
 
     /// Forgets a pair that has parted.
-    pub(crate) fn remove(&self, pair: &Arc<Pair>) {
+    pub fn remove(&self, pair: &Arc<Pair<T>>) {
         self.pairs.lock().retain(|other| !Arc::ptr_eq(other, pair));
     }
 
     /// To be called before guest code is entered. Tells whether the keeper must be woken to sample.
-    pub(crate) fn enter(&self, pair: &Pair) -> bool {
+    pub fn enter(&self, pair: &Pair<T>) -> bool {
         if pair.floating.load(Ordering::Relaxed) {
             pair.floating.store(false, Ordering::Relaxed);
-            set(pair.thread.tid, &CpuSet::single(pair.cpu.load(Ordering::Relaxed)));
+            set(pair.thread.tid(), &CpuSet::single(pair.cpu.load(Ordering::Relaxed)));
         }
         !self.sampling.load(Ordering::Relaxed) && !self.sampling.swap(true, Ordering::Relaxed)
     }
 
     /// Whether to call [`Self::tick`] after the next [`TICK`].
-    pub(crate) fn wants_tick(&self) -> bool {
+    pub fn wants_tick(&self) -> bool {
         self.sampling.load(Ordering::Relaxed)
     }
 
-    /// Samples all pairs, moves or lets float what is better off elsewhere, and finds stubs that were killed.
-    pub(crate) fn tick(&self) {
+    /// Samples all pairs, moves or lets float what is better off elsewhere, and has those looked
+    /// after that do not trap.
+    pub fn tick(&self) {
         let pairs = self.pairs.lock();
-        for pair in pairs.iter().filter(|pair| pair.is_overdue_leader()) {
-            reap_idle_siblings(&pairs, pair.thread.pid);
+        for pair in pairs.iter().filter(|pair| pair.is_overdue()) {
+            pair.thread.look_after(&pairs);
         }
         let mut loads = vec![0; self.cpus.len()];
-        let place = |pair: &Pair| self.cpus.iter().position(|cpu| pair.is_on(*cpu));
+        let place = |pair: &Pair<T>| self.cpus.iter().position(|cpu| pair.is_on(*cpu));
         let mut busy = false;
         for pair in pairs.iter() {
             busy |= pair.thread.is_in_guest();
             let load = pair.sample(&self.everywhere);
             if let Some(sum) = place(pair).and_then(|index| loads.get_mut(index)) {
                 *sum += load;
+            }
+            let apart = pair.sample.lock().apart;
+            let second = apart.and_then(|cpu| self.cpus.iter().position(|other| *other == cpu));
+            if let Some(sum) = second.and_then(|index| loads.get_mut(index)) {
+                *sum += FULL;
             }
         }
         for pair in pairs.iter() {
@@ -145,8 +187,7 @@ impl Placement {
             if own < FULL / 4 || others < least + MARGIN {
                 continue;
             }
-            if let Some(cpu) = self.cpus.get(to) {
-                pair.bind(*cpu);
+            if self.cpus.get(to).is_some_and(|cpu| pair.move_to(*cpu)) {
                 let shift = |loads: &mut [u32], index: usize, load: u32| {
                     if let Some(sum) = loads.get_mut(index) {
                         *sum = load;
@@ -165,43 +206,61 @@ impl Placement {
     }
 }
 
-/// Reaps the threads of a process that have ended while their host threads were busy in the sentry.
-///
-/// The end of a killed process's leader is reported when all its other threads have been reaped. Its host thread waits
-/// for that, and would for ever if theirs do not look.
-fn reap_idle_siblings(pairs: &[Arc<Pair>], pid: i32) {
-    let idle = |thread: &Arc<StubThread>| {
-        thread.pid == pid && !thread.is_leader() && !thread.is_in_guest() && !thread.is_gone()
-    };
-    for thread in pairs.iter().map(|pair| &pair.thread).filter(|thread| idle(thread)) {
-        if wait::has_ended(thread.tid) {
-            // In this order: the id is free once the thread is reaped.
-            thread.set_gone();
-            let _ = wait::reap(thread.tid);
-        }
+impl<T: StubThread> Pair<T> {
+    /// The stub thread.
+    pub fn thread(&self) -> &Arc<T> {
+        &self.thread
     }
-}
 
-impl Pair {
+    /// The processor of the host thread.
+    pub fn cpu(&self) -> u16 {
+        self.cpu.load(Ordering::Relaxed)
+    }
+
+    /// Gives the stub thread another processor than the host thread's, which it keeps until [`Self::reunite`]. To be
+    /// called by the host thread.
+    pub fn part(&self, cpu: u16) {
+        let mut sample = self.sample.lock();
+        sample.apart = Some(cpu);
+        self.floating.store(false, Ordering::Relaxed);
+        set(self.thread.tid(), &CpuSet::single(cpu));
+    }
+
+    /// Brings the two together again.
+    pub fn reunite(&self) {
+        let mut sample = self.sample.lock();
+        sample.apart = None;
+        set(self.thread.tid(), &CpuSet::single(self.cpu()));
+    }
+
     /// Whether the calling host thread is that of the pair.
-    pub(crate) fn is_ours(&self) -> bool {
+    pub fn is_ours(&self) -> bool {
         self.host == process::gettid()
     }
 
-    /// Whether the leader of a process has not trapped for so long that its process may have been killed.
-    fn is_overdue_leader(&self) -> bool {
-        self.thread.is_leader() && self.sample.lock().ticks % OVERDUE_TICKS == OVERDUE_TICKS - 1
+    /// Whether the thread has not trapped for so long that its process may have been killed.
+    fn is_overdue(&self) -> bool {
+        self.sample.lock().ticks % OVERDUE_TICKS == OVERDUE_TICKS - 1
     }
 
     fn is_on(&self, cpu: u16) -> bool {
         self.cpu.load(Ordering::Relaxed) == cpu && !self.floating.load(Ordering::Relaxed)
     }
 
+    /// Moves the pair. Tells whether it may be moved.
+    fn move_to(&self, cpu: u16) -> bool {
+        let sample = self.sample.lock();
+        if sample.apart.is_none() {
+            self.bind(cpu);
+        }
+        sample.apart.is_none()
+    }
+
     /// Binds both threads.
     fn bind(&self, cpu: u16) {
         self.cpu.store(cpu, Ordering::Relaxed);
         set(self.host, &CpuSet::single(cpu));
-        set(self.thread.tid, &CpuSet::single(cpu));
+        set(self.thread.tid(), &CpuSet::single(cpu));
     }
 
     /// Notes whether the pair is in guest code, and lets it float when it has been there for long. Gives
@@ -213,8 +272,8 @@ impl Pair {
         sample.load = sample.load - (sample.load >> DECAY) + if in_guest { FULL >> DECAY } else { 0 };
         let same_stint = in_guest && stint == sample.stint;
         sample.ticks = if same_stint { sample.ticks.wrapping_add(1) } else { 0 };
-        if sample.ticks == FLOAT_TICKS && !self.thread.is_gone() {
-            set(self.thread.tid, everywhere);
+        if sample.ticks == FLOAT_TICKS && sample.apart.is_none() && !self.thread.is_gone() {
+            set(self.thread.tid(), everywhere);
             // A trap in between finds the mark at its next entry, and binds the thread again.
             self.floating.store(true, Ordering::Relaxed);
         }
