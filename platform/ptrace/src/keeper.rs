@@ -2,8 +2,8 @@
 //! placement of pairs its ticks.
 
 use crate::control_file::{ControlFile, QueueSlot};
-use crate::zygote::{FreshStub, Zygote};
 use crate::thread::StubThread;
+use crate::zygote::{FreshStub, Zygote};
 use parking_lot::{Condvar, Mutex};
 use platform::PlatformError;
 use platform_host::xstate::XstateLayout;

@@ -60,13 +60,8 @@ impl SystrapContext {
         let image = self.shared.xstate.checked(&fp)?;
         let written = thread.slot.write(slot::XSTATE, image);
         self.interrupter.set_target(Some(thread.clone()));
-        self.attached = Some(Attachment {
-            process,
-            thread,
-            xstate: slot::XSTATE,
-            pace: Pace::default(),
-            pair: None,
-        });
+        self.attached =
+            Some(Attachment { process, thread, xstate: slot::XSTATE, pace: Pace::default(), pair: None });
         written.map_err(slot_error)
     }
 

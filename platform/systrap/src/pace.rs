@@ -4,8 +4,12 @@
 //! which one always sleeps; but each takes a processor, and one that somebody else could use. So a context is *hot* only
 //! while it traps in quick succession, while there are two processors that no other hot context has claimed, and while
 //! nobody else turns up there, which shows as a gap in the time-stamp counter of whoever looks on. Looking on ends after
-//! [`BUDGET`]: a guest that computes or sleeps keeps nobody awake. A context that had to give up being hot waits before it
-//! tries again, twice as long each time.
+//! [`BUDGET`]: a guest that computes or sleeps keeps nobody awake.
+//!
+//! None of this says whether it pays. With other programs about, two threads that must run at the same time get on only
+//! when both have their processors, and calls that outlast the budget wake the stub across processors. So the time of a
+//! turn is compared with what it was before, and a context that is not clearly faster gives up. One that gave up waits
+//! before it tries again, twice as long each time.
 //!
 //! A context that is not hot sleeps at every hand-off, with both sides on one processor ([`platform_placement`]), where
 //! waking is cheapest.
@@ -27,15 +31,25 @@ const QUICK_TURNS: u32 = 24;
 const MAX_SLEEPS: u32 = 3;
 /// Gaps in a row that end it.
 const MAX_GAPS: u32 = 4;
+/// Turns over which the gain is judged, and the number at which older ones begin to count less.
+const WINDOW: u64 = 64;
+/// A turn with more of it in the sentry has blocked there, and tells nothing of the hand-off.
+const LONG: Duration = Duration::from_millis(1);
+/// Most that one turn counts for: a slice of time that the scheduler gave to somebody else.
+const MAX_TURN: Duration = Duration::from_millis(4);
 /// Bounds of the time before the next try.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
-const MAX_PAUSE: Duration = Duration::from_millis(250);
+const MAX_PAUSE: Duration = Duration::from_millis(1000);
+/// Times the time it was hot that a context waits at least, so that tries which do not pay cost little.
+const REST: u64 = 16;
 
 /// The times above in steps of the time-stamp counter.
 #[derive(Clone, Copy)]
 struct Ticks {
     budget: u64,
     gap: u64,
+    long: u64,
+    max_turn: u64,
     min_pause: u64,
     max_pause: u64,
 }
@@ -59,6 +73,8 @@ impl Processors {
         let ticks = Ticks {
             budget: ticks(BUDGET),
             gap: ticks(GAP),
+            long: ticks(LONG),
+            max_turn: ticks(MAX_TURN),
             min_pause: ticks(MIN_PAUSE),
             max_pause: ticks(MAX_PAUSE),
         };
@@ -116,6 +132,32 @@ fn ticks_per_micro() -> u64 {
     }
 }
 
+/// The time that turns have taken.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    sum: u64,
+    turns: u64,
+}
+
+impl Tally {
+    fn add(&mut self, time: u64) {
+        (self.sum, self.turns) = (self.sum.saturating_add(time), self.turns + 1);
+    }
+
+    /// Lets older turns count for less.
+    fn fade(&mut self) {
+        if self.turns >= 2 * WINDOW {
+            (self.sum, self.turns) = (self.sum / 2, self.turns / 2);
+        }
+    }
+
+    /// Whether a turn takes at most three quarters of the other's time.
+    fn is_clearly_below(&self, other: &Tally) -> bool {
+        let scaled = |sum: u64, turns: u64, factor: u64| sum.saturating_mul(turns).saturating_mul(factor);
+        scaled(self.sum, other.turns, 4) <= scaled(other.sum, self.turns, 3)
+    }
+}
+
 /// The pace of one context.
 #[derive(Default)]
 pub(crate) struct Pace {
@@ -125,6 +167,11 @@ pub(crate) struct Pace {
     quick: u32,
     sleeps: u32,
     gaps: u32,
+    /// Turns while it is not hot, and since it is, in the present window.
+    cold_turns: Tally,
+    hot_turns: Tally,
+    /// Time in the sentry before the guest was last let go.
+    served: u64,
     /// When the guest was last let go, and when it last came back.
     released: u64,
     trapped: u64,
@@ -146,10 +193,11 @@ impl Pace {
         let ticks = processors.ticks;
         let start = now();
         let turn = start.wrapping_sub(self.trapped);
+        self.served = turn;
         self.released = start;
         if self.hot.is_some() {
             self.sleeps = if stub_sleeps { self.sleeps + 1 } else { self.sleeps };
-            if self.sleeps >= MAX_SLEEPS || self.gaps >= MAX_GAPS {
+            if self.sleeps >= MAX_SLEEPS || self.gaps >= MAX_GAPS || !self.pays() {
                 self.cool(processors, pair);
             }
         } else if turn > ticks.budget {
@@ -191,8 +239,27 @@ impl Pace {
     pub(crate) fn after_trap(&mut self, processors: &Processors) {
         processors.in_guest.fetch_sub(1, Ordering::Relaxed);
         self.trapped = now();
-        let quick = self.trapped.wrapping_sub(self.released) <= processors.ticks.budget;
+        let ticks = processors.ticks;
+        let run = self.trapped.wrapping_sub(self.released);
+        if self.served <= ticks.long {
+            let time = self.served.saturating_add(run).min(ticks.max_turn);
+            if self.hot.is_some() {
+                self.hot_turns.add(time);
+            } else {
+                self.cold_turns.add(time);
+                self.cold_turns.fade();
+            }
+        }
+        let quick = run <= ticks.budget;
         self.quick = if quick { self.quick.saturating_add(1) } else { 0 };
+    }
+
+    /// Whether being hot is worth it, as far as can be told.
+    fn pays(&mut self) -> bool {
+        if self.hot_turns.turns < WINDOW {
+            return true;
+        }
+        std::mem::take(&mut self.hot_turns).is_clearly_below(&self.cold_turns)
     }
 
     fn heat(&mut self, processors: &Processors, pair: &Pair<StubThread>, start: u64) {
@@ -202,6 +269,7 @@ impl Pace {
         };
         pair.part(processors.cpus.get(claim[1]).copied().unwrap_or(0));
         (self.hot, self.since, self.sleeps, self.gaps) = (Some(claim), start, 0, 0);
+        self.hot_turns = Tally::default();
     }
 
     /// Ends being hot, if the context is.
@@ -210,8 +278,11 @@ impl Pace {
         claim.into_iter().for_each(|index| processors.release(index));
         pair.reunite();
         let end = now();
-        if end.wrapping_sub(self.since) > processors.ticks.max_pause {
+        let lasted = end.wrapping_sub(self.since);
+        if lasted > processors.ticks.max_pause {
             self.pause = 0;
+        } else {
+            self.pause = self.pause.max(lasted.saturating_mul(REST / 2));
         }
         self.back_off(processors, end);
     }
@@ -221,5 +292,32 @@ impl Pace {
         self.pause = (self.pause * 2).clamp(min_pause, max_pause);
         self.pause_until = start.wrapping_add(self.pause);
         self.quick = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gain_is_judged_by_the_mean() {
+        let (hot, cold) = (Tally { sum: 300, turns: 100 }, Tally { sum: 40, turns: 10 });
+        assert!(hot.is_clearly_below(&cold));
+        assert!(!Tally { sum: 301, ..hot }.is_clearly_below(&cold));
+    }
+
+    #[test]
+    fn older_turns_fade() {
+        let mut tally = Tally::default();
+        (0..10 * WINDOW).for_each(|_| {
+            tally.add(1000);
+            tally.fade();
+        });
+        (0..4 * WINDOW).for_each(|_| {
+            tally.add(10);
+            tally.fade();
+        });
+        assert!(tally.turns < 2 * WINDOW);
+        assert!(tally.sum / tally.turns < 300);
     }
 }
