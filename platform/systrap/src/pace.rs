@@ -8,7 +8,7 @@
 //!
 //! None of this says whether it pays. With other programs about, two threads that must run at the same time get on only
 //! when both have their processors, and calls that outlast the budget wake the stub across processors. So the time of a
-//! turn is compared with what it was before, and a context that is not clearly faster gives up. One that gave up waits
+//! turn is compared with what it was before: a context has an account of what it gains, and gives up when that is empty. One that gave up waits
 //! before it tries again, twice as long each time.
 //!
 //! A context that is not hot sleeps at every hand-off, with both sides on one processor ([`platform_placement`]), where
@@ -31,7 +31,7 @@ const QUICK_TURNS: u32 = 24;
 const MAX_SLEEPS: u32 = 3;
 /// Gaps in a row that end it.
 const MAX_GAPS: u32 = 4;
-/// Turns over which the gain is judged, and the number at which older ones begin to count less.
+/// Turns at whose double number older ones begin to count less; half of it is what a context may lose by a try.
 const WINDOW: u64 = 64;
 /// A turn with more of it in the sentry has blocked there, and tells nothing of the hand-off.
 const LONG: Duration = Duration::from_millis(1);
@@ -40,8 +40,6 @@ const MAX_TURN: Duration = Duration::from_millis(4);
 /// Bounds of the time before the next try.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 const MAX_PAUSE: Duration = Duration::from_millis(1000);
-/// Times the time it was hot that a context waits at least, so that tries which do not pay cost little.
-const REST: u64 = 16;
 
 /// The times above in steps of the time-stamp counter.
 #[derive(Clone, Copy)]
@@ -151,10 +149,8 @@ impl Tally {
         }
     }
 
-    /// Whether a turn takes at most three quarters of the other's time.
-    fn is_clearly_below(&self, other: &Tally) -> bool {
-        let scaled = |sum: u64, turns: u64, factor: u64| sum.saturating_mul(turns).saturating_mul(factor);
-        scaled(self.sum, other.turns, 4) <= scaled(other.sum, self.turns, 3)
+    fn mean(&self) -> u64 {
+        self.sum / self.turns.max(1)
     }
 }
 
@@ -167,9 +163,10 @@ pub(crate) struct Pace {
     quick: u32,
     sleeps: u32,
     gaps: u32,
-    /// Turns while it is not hot, and since it is, in the present window.
-    cold_turns: Tally,
-    hot_turns: Tally,
+    /// Turns while it is not hot.
+    cold: Tally,
+    /// What it has gained since it is, in steps of the counter, with what it may lose.
+    gain: i64,
     /// Time in the sentry before the guest was last let go.
     served: u64,
     /// When the guest was last let go, and when it last came back.
@@ -197,7 +194,7 @@ impl Pace {
         self.released = start;
         if self.hot.is_some() {
             self.sleeps = if stub_sleeps { self.sleeps + 1 } else { self.sleeps };
-            if self.sleeps >= MAX_SLEEPS || self.gaps >= MAX_GAPS || !self.pays() {
+            if self.sleeps >= MAX_SLEEPS || self.gaps >= MAX_GAPS || self.gain < 0 {
                 self.cool(processors, pair);
             }
         } else if turn > ticks.budget {
@@ -244,22 +241,16 @@ impl Pace {
         if self.served <= ticks.long {
             let time = self.served.saturating_add(run).min(ticks.max_turn);
             if self.hot.is_some() {
-                self.hot_turns.add(time);
+                // Not for less than a quarter: it takes two processors.
+                let gain = (self.cold.mean() / 4 * 3).cast_signed() - time.cast_signed();
+                self.gain = self.gain.saturating_add(gain).min(ticks.max_turn.cast_signed());
             } else {
-                self.cold_turns.add(time);
-                self.cold_turns.fade();
+                self.cold.add(time);
+                self.cold.fade();
             }
         }
         let quick = run <= ticks.budget;
         self.quick = if quick { self.quick.saturating_add(1) } else { 0 };
-    }
-
-    /// Whether being hot is worth it, as far as can be told.
-    fn pays(&mut self) -> bool {
-        if self.hot_turns.turns < WINDOW {
-            return true;
-        }
-        std::mem::take(&mut self.hot_turns).is_clearly_below(&self.cold_turns)
     }
 
     fn heat(&mut self, processors: &Processors, pair: &Pair<StubThread>, start: u64) {
@@ -269,7 +260,7 @@ impl Pace {
         };
         pair.part(processors.cpus.get(claim[1]).copied().unwrap_or(0));
         (self.hot, self.since, self.sleeps, self.gaps) = (Some(claim), start, 0, 0);
-        self.hot_turns = Tally::default();
+        self.gain = self.cold.mean().saturating_mul(WINDOW / 2).cast_signed();
     }
 
     /// Ends being hot, if the context is.
@@ -279,10 +270,9 @@ impl Pace {
         pair.reunite();
         let end = now();
         let lasted = end.wrapping_sub(self.since);
-        if lasted > processors.ticks.max_pause {
-            self.pause = 0;
-        } else {
-            self.pause = self.pause.max(lasted.saturating_mul(REST / 2));
+        if lasted > self.pause.saturating_mul(4) {
+            // It was worth the wait.
+            self.pause /= 4;
         }
         self.back_off(processors, end);
     }
@@ -300,13 +290,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gain_is_judged_by_the_mean() {
-        let (hot, cold) = (Tally { sum: 300, turns: 100 }, Tally { sum: 40, turns: 10 });
-        assert!(hot.is_clearly_below(&cold));
-        assert!(!Tally { sum: 301, ..hot }.is_clearly_below(&cold));
-    }
-
-    #[test]
     fn older_turns_fade() {
         let mut tally = Tally::default();
         (0..10 * WINDOW).for_each(|_| {
@@ -318,6 +301,6 @@ mod tests {
             tally.fade();
         });
         assert!(tally.turns < 2 * WINDOW);
-        assert!(tally.sum / tally.turns < 300);
+        assert!(tally.mean() < 300);
     }
 }
