@@ -17,7 +17,7 @@ use platform::PlatformError;
 use platform_host::affinity::{self, CpuSet};
 use platform_host::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Time between two samples.
@@ -90,6 +90,8 @@ pub struct Placement<T> {
     /// Whether the keeper samples.
     sampling: AtomicBool,
     idle_ticks: Mutex<u32>,
+    /// Pairs that are in guest code more than now and then.
+    active: AtomicUsize,
 }
 
 impl<T: StubThread> Placement<T> {
@@ -107,6 +109,7 @@ impl<T: StubThread> Placement<T> {
             everywhere,
             pairs: Mutex::default(),
             idle_ticks: Mutex::default(),
+            active: AtomicUsize::new(0),
         })
     }
 
@@ -137,6 +140,11 @@ impl<T: StubThread> Placement<T> {
         pair
     }
 
+    /// How many pairs want a processor, as of the last sample.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
     /// Forgets a pair that has parted.
     pub fn remove(&self, pair: &Arc<Pair<T>>) {
         self.pairs.lock().retain(|other| !Arc::ptr_eq(other, pair));
@@ -165,10 +173,11 @@ impl<T: StubThread> Placement<T> {
         }
         let mut loads = vec![0; self.cpus.len()];
         let place = |pair: &Pair<T>| self.cpus.iter().position(|cpu| pair.is_on(*cpu));
-        let mut busy = false;
+        let (mut busy, mut active) = (false, 0);
         for pair in pairs.iter() {
             busy |= pair.thread.is_in_guest();
             let load = pair.sample(&self.everywhere);
+            active += usize::from(load >= FULL / 8);
             if let Some(sum) = place(pair).and_then(|index| loads.get_mut(index)) {
                 *sum += load;
             }
@@ -178,6 +187,7 @@ impl<T: StubThread> Placement<T> {
                 *sum += FULL;
             }
         }
+        self.active.store(active, Ordering::Relaxed);
         for pair in pairs.iter() {
             let own = pair.sample.lock().load;
             let least =

@@ -105,7 +105,7 @@ impl Context for SystrapContext {
             }
             thread.load(&trap::loadable(regs), thread.addr + *xstate);
             let processors = &self.shared.processors;
-            let spin = pace.before_release(processors, pair, thread.is_asleep());
+            let spin = pace.before_release(processors, pair, placement.active(), thread.is_asleep());
             thread.release(spin);
             if self.interrupter.is_requested() {
                 thread.kick_again();

@@ -89,11 +89,24 @@ impl Processors {
         }
     }
 
-    /// Claims the processor `here` and another one, if that leaves enough for those who are in guest code.
-    fn claim_two(&self, here: u16) -> Option<[usize; 2]> {
-        let taken = self.claimed.iter().filter(|claimed| claimed.load(Ordering::Relaxed)).count();
+    /// Processors claimed by hot contexts.
+    fn taken(&self) -> usize {
+        self.claimed.iter().filter(|claimed| claimed.load(Ordering::Relaxed)).count()
+    }
+
+    /// Whether there are more contexts that want a processor than hot ones leave, of `active` in all.
+    fn is_short(&self, active: usize) -> bool {
+        let taken = self.taken();
+        taken + active.saturating_sub(taken / 2) > self.cpus.len()
+    }
+
+    /// Claims the processor `here` and another one, if that leaves enough for those who are in guest code and the
+    /// others among the `active` ones.
+    fn claim_two(&self, here: u16, active: usize) -> Option<[usize; 2]> {
+        let taken = self.taken();
         // Each hot pair is in guest code at most half of the time, and its processors are counted already.
-        let others = self.in_guest.load(Ordering::Relaxed).saturating_sub(taken / 2);
+        let others =
+            self.in_guest.load(Ordering::Relaxed).max(active.saturating_sub(1)).saturating_sub(taken / 2);
         if taken + others + 2 > self.cpus.len() {
             return None;
         }
@@ -185,6 +198,7 @@ impl Pace {
         &mut self,
         processors: &Processors,
         pair: &Pair<StubThread>,
+        active: usize,
         stub_sleeps: bool,
     ) -> u32 {
         let ticks = processors.ticks;
@@ -194,13 +208,17 @@ impl Pace {
         self.released = start;
         if self.hot.is_some() {
             self.sleeps = if stub_sleeps { self.sleeps + 1 } else { self.sleeps };
-            if self.sleeps >= MAX_SLEEPS || self.gaps >= MAX_GAPS || self.gain < 0 {
+            if self.sleeps >= MAX_SLEEPS
+                || self.gaps >= MAX_GAPS
+                || self.gain < 0
+                || processors.is_short(active)
+            {
                 self.cool(processors, pair);
             }
         } else if turn > ticks.budget {
             self.quick = 0;
         } else if self.quick >= QUICK_TURNS && start.wrapping_sub(self.pause_until).cast_signed() >= 0 {
-            self.heat(processors, pair, start);
+            self.heat(processors, pair, active, start);
         }
         processors.in_guest.fetch_add(1, Ordering::Relaxed);
         if self.hot.is_some() { u32::try_from(ticks.budget).unwrap_or(u32::MAX) } else { 0 }
@@ -253,8 +271,8 @@ impl Pace {
         self.quick = if quick { self.quick.saturating_add(1) } else { 0 };
     }
 
-    fn heat(&mut self, processors: &Processors, pair: &Pair<StubThread>, start: u64) {
-        let Some(claim) = processors.claim_two(pair.cpu()) else {
+    fn heat(&mut self, processors: &Processors, pair: &Pair<StubThread>, active: usize, start: u64) {
+        let Some(claim) = processors.claim_two(pair.cpu(), active) else {
             self.back_off(processors, start);
             return;
         };
