@@ -7,8 +7,8 @@
 //! [`BUDGET`]: a guest that computes or sleeps keeps nobody awake.
 //!
 //! None of this says whether it pays. With other programs about, two threads that must run at the same time get on only
-//! when both have their processors, and calls that outlast the budget wake the stub across processors. So the time of a
-//! turn is compared with what it was before: a context has an account of what it gains, and gives up when that is empty. One that gave up waits
+//! when both have their processors, and calls that outlast the budget wake the stub across processors. So a context has
+//! an account of what it gains and loses, and gives up when that is empty. One that gave up waits
 //! before it tries again, twice as long each time.
 //!
 //! A context that is not hot sleeps at every hand-off, with both sides on one processor ([`platform_placement`]), where
@@ -31,10 +31,12 @@ const QUICK_TURNS: u32 = 24;
 const MAX_SLEEPS: u32 = 3;
 /// Gaps in a row that end it.
 const MAX_GAPS: u32 = 4;
-/// Turns at whose double number older ones begin to count less; half of it is what a context may lose by a try.
-const WINDOW: u64 = 64;
-/// A turn with more of it in the sentry has blocked there, and tells nothing of the hand-off.
-const LONG: Duration = Duration::from_millis(1);
+/// What a turn gains in which nobody sleeps, and what it loses when the stub has to be woken. A turn that outlasts the
+/// budget loses all its time.
+const GAIN: Duration = Duration::from_micros(6);
+const WAKE: Duration = Duration::from_micros(60);
+/// What a try may lose.
+const STAKE: Duration = Duration::from_micros(500);
 /// Most that one turn counts for: a slice of time that the scheduler gave to somebody else.
 const MAX_TURN: Duration = Duration::from_millis(4);
 /// Bounds of the time before the next try.
@@ -46,7 +48,9 @@ const MAX_PAUSE: Duration = Duration::from_millis(1000);
 struct Ticks {
     budget: u64,
     gap: u64,
-    long: u64,
+    win: u64,
+    wake: u64,
+    stake: u64,
     max_turn: u64,
     min_pause: u64,
     max_pause: u64,
@@ -71,7 +75,9 @@ impl Processors {
         let ticks = Ticks {
             budget: ticks(BUDGET),
             gap: ticks(GAP),
-            long: ticks(LONG),
+            win: ticks(GAIN),
+            wake: ticks(WAKE),
+            stake: ticks(STAKE),
             max_turn: ticks(MAX_TURN),
             min_pause: ticks(MIN_PAUSE),
             max_pause: ticks(MAX_PAUSE),
@@ -143,30 +149,6 @@ fn ticks_per_micro() -> u64 {
     }
 }
 
-/// The time that turns have taken.
-#[derive(Clone, Copy, Default)]
-struct Tally {
-    sum: u64,
-    turns: u64,
-}
-
-impl Tally {
-    fn add(&mut self, time: u64) {
-        (self.sum, self.turns) = (self.sum.saturating_add(time), self.turns + 1);
-    }
-
-    /// Lets older turns count for less.
-    fn fade(&mut self) {
-        if self.turns >= 2 * WINDOW {
-            (self.sum, self.turns) = (self.sum / 2, self.turns / 2);
-        }
-    }
-
-    fn mean(&self) -> u64 {
-        self.sum / self.turns.max(1)
-    }
-}
-
 /// The pace of one context.
 #[derive(Default)]
 pub(crate) struct Pace {
@@ -176,12 +158,10 @@ pub(crate) struct Pace {
     quick: u32,
     sleeps: u32,
     gaps: u32,
-    /// Turns while it is not hot.
-    cold: Tally,
     /// What it has gained since it is, in steps of the counter, with what it may lose.
     gain: i64,
-    /// Time in the sentry before the guest was last let go.
-    served: u64,
+    /// Whether the stub slept when the guest was last let go.
+    stub_slept: bool,
     /// When the guest was last let go, and when it last came back.
     released: u64,
     trapped: u64,
@@ -204,7 +184,7 @@ impl Pace {
         let ticks = processors.ticks;
         let start = now();
         let turn = start.wrapping_sub(self.trapped);
-        self.served = turn;
+        self.stub_slept = stub_sleeps;
         self.released = start;
         if self.hot.is_some() {
             self.sleeps = if stub_sleeps { self.sleeps + 1 } else { self.sleeps };
@@ -256,16 +236,11 @@ impl Pace {
         self.trapped = now();
         let ticks = processors.ticks;
         let run = self.trapped.wrapping_sub(self.released);
-        if self.served <= ticks.long {
-            let time = self.served.saturating_add(run).min(ticks.max_turn);
-            if self.hot.is_some() {
-                // Not for less than a quarter: it takes two processors.
-                let gain = (self.cold.mean() / 4 * 3).cast_signed() - time.cast_signed();
-                self.gain = self.gain.saturating_add(gain).min(ticks.max_turn.cast_signed());
-            } else {
-                self.cold.add(time);
-                self.cold.fade();
-            }
+        if self.hot.is_some() {
+            let outlasted = if run > ticks.budget { run.min(ticks.max_turn) } else { 0 };
+            let loss = outlasted + if self.stub_slept { ticks.wake } else { 0 };
+            let change = if loss > 0 { -loss.cast_signed() } else { ticks.win.cast_signed() };
+            self.gain = self.gain.saturating_add(change).min(ticks.max_turn.cast_signed());
         }
         let quick = run <= ticks.budget;
         self.quick = if quick { self.quick.saturating_add(1) } else { 0 };
@@ -278,7 +253,7 @@ impl Pace {
         };
         pair.part(processors.cpus.get(claim[1]).copied().unwrap_or(0));
         (self.hot, self.since, self.sleeps, self.gaps) = (Some(claim), start, 0, 0);
-        self.gain = self.cold.mean().saturating_mul(WINDOW / 2).cast_signed();
+        self.gain = processors.ticks.stake.cast_signed();
     }
 
     /// Ends being hot, if the context is.
@@ -300,25 +275,5 @@ impl Pace {
         self.pause = (self.pause * 2).clamp(min_pause, max_pause);
         self.pause_until = start.wrapping_add(self.pause);
         self.quick = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn older_turns_fade() {
-        let mut tally = Tally::default();
-        (0..10 * WINDOW).for_each(|_| {
-            tally.add(1000);
-            tally.fade();
-        });
-        (0..4 * WINDOW).for_each(|_| {
-            tally.add(10);
-            tally.fade();
-        });
-        assert!(tally.turns < 2 * WINDOW);
-        assert!(tally.mean() < 300);
     }
 }
