@@ -70,6 +70,31 @@ pub enum MapOp {
     },
 }
 
+impl MapOp {
+    /// Whether the operation obeys the contract above, where `start..end` is the range guests may map. A violation could
+    /// take the back-end's own pages away.
+    pub fn is_well_formed(&self, start: u64, end: u64) -> bool {
+        const MASK: u64 = 4095;
+        let (MapOp::Map { addr, len, .. } | MapOp::Unmap { addr, len } | MapOp::Protect { addr, len, .. }) =
+            *self;
+        let offset = match self {
+            MapOp::Map { backing: Backing::Memory { offset } | Backing::HostFile { offset, .. }, .. } => {
+                *offset
+            }
+            MapOp::Unmap { .. } | MapOp::Protect { .. } => 0,
+        };
+        let writable_host_file = matches!(
+            self,
+            MapOp::Map { prot, backing: Backing::HostFile { .. }, .. } if prot.contains(Prot::WRITE)
+        );
+        (addr | len | offset) & MASK == 0
+            && len != 0
+            && addr >= start
+            && addr.checked_add(len).is_some_and(|last| last <= end)
+            && !writable_host_file
+    }
+}
+
 /// A guest address space.
 pub trait AddressSpace: Send + Sync {
     /// Carries out a batch, in order.

@@ -88,5 +88,8 @@ pub trait Context {
     ) -> Result<Box<dyn Context + Send>, PlatformError>;
 
     /// Gives up what ties this context to its present address space, because the task leaves it (execve, exit).
+    ///
+    /// When the last context of an address space has left, no guest code runs under its mappings, and it must not be
+    /// entered again.
     fn leave(&mut self);
 }

@@ -7,8 +7,17 @@ use std::str::FromStr;
 /// The back-end that runs guest code (`--platform`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlatformKind {
+    /// The fastest that works on this host.
+    Auto,
     /// Stub processes under ptrace(2).
     Ptrace,
+    /// Stub processes whose system calls raise signals, handed over through shared memory.
+    Systrap,
+}
+
+impl PlatformKind {
+    /// The names of the back-ends there are, in the order in which `auto` tries them.
+    pub const NAMES: [&str; 2] = ["systrap", "ptrace"];
 }
 
 impl FromStr for PlatformKind {
@@ -16,11 +25,11 @@ impl FromStr for PlatformKind {
 
     fn from_str(name: &str) -> Result<PlatformKind> {
         match name {
-            "auto" | "ptrace" => Ok(PlatformKind::Ptrace),
-            "systrap" | "kvm" => {
-                bail!(
-                    "--platform={name}: not built into this version; use --platform=ptrace or leave the choice to auto"
-                )
+            "auto" => Ok(PlatformKind::Auto),
+            "ptrace" => Ok(PlatformKind::Ptrace),
+            "systrap" => Ok(PlatformKind::Systrap),
+            "kvm" => {
+                bail!("--platform=kvm: not built into this version; use another or leave the choice to auto")
             }
             _ => bail!("--platform={name}: expected auto, ptrace, systrap or kvm"),
         }

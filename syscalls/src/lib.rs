@@ -3,6 +3,7 @@
 
 pub mod arg;
 mod file;
+mod ipc;
 mod memory;
 mod net;
 mod process;

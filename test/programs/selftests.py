@@ -4,14 +4,15 @@ import verdicts
 
 ARCHIVE = "/usr/src/linux-source-6.1.tar.xz"
 TREE = "linux-source-6.1/tools/testing/selftests"
-# Directory, and its programs with the seconds that they may take.
+# Directory, and its programs with the seconds that they may take. rename_attack_test of openat2 is left out: it looks for a race
+# for most of a minute natively, and for many in a sandbox.
 PROGRAMS = {
     "capabilities": {"test_execve": 60},
     "clone3": {"clone3": 60, "clone3_clear_sighand": 60, "clone3_set_tid": 60, "clone3_cap_checkpoint_restore": 60},
     "pidfd": {"pidfd_test": 120, "pidfd_fdinfo_test": 60, "pidfd_open_test": 60, "pidfd_poll_test": 120, "pidfd_wait": 60,
               "pidfd_getfd_test": 60, "pidfd_setns_test": 60},
     "nsfs": {"owner": 60, "pidns": 60},
-    "openat2": {"openat2_test": 60, "resolve_test": 60, "rename_attack_test": 300},
+    "openat2": {"openat2_test": 60, "resolve_test": 60},
     "user": {"test_user_copy.sh": 60},
 }
 # It makes the mount on /tmp private, so there must be one.

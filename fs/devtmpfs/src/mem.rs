@@ -80,8 +80,8 @@ impl FileOps for NullFile {
         Ok(swallow(src, pos))
     }
 
-    fn size(&self, _file: &File) -> Result<u64, Errno> {
-        Ok(0)
+    fn always_at_start(&self) -> bool {
+        true
     }
 
     fn pollable(&self) -> bool {
@@ -120,8 +120,8 @@ impl FileOps for ZeroFile {
         if self.full { Err(ENOSPC) } else { Ok(swallow(src, pos)) }
     }
 
-    fn size(&self, _file: &File) -> Result<u64, Errno> {
-        Ok(0)
+    fn always_at_start(&self) -> bool {
+        true
     }
 
     fn pollable(&self) -> bool {

@@ -130,6 +130,22 @@ pub fn do_eventfd(ctx: &dyn TaskContext, count: u32, flags: u32) -> Result<Arc<F
     Ok(ctx.vfs().pseudo_file(Pseudo::Anon, "[eventfd]", Box::new(ops), open, ctx.cred()))
 }
 
+/// Adds one on the kernel's behalf. Linux: `eventfd_signal`.
+///
+/// # Errors
+/// `EINVAL` for a file that is no eventfd; `EAGAIN` for one at its maximum.
+pub fn eventfd_signal(file: &File) -> Result<(), Errno> {
+    file.downcast::<EventFd>().ok_or(EINVAL)?.add(1)
+}
+
+/// Whether a file is an eventfd. Linux: `eventfd_ctx_fileget`.
+///
+/// # Errors
+/// `EINVAL` if not.
+pub fn eventfd_fget(file: &File) -> Result<(), Errno> {
+    file.downcast::<EventFd>().map(drop).ok_or(EINVAL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

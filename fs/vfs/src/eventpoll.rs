@@ -378,6 +378,21 @@ pub fn do_epoll_ctl(
     }
 }
 
+/// The file that `ep` watches by this descriptor number; of several, the one that so many come before. Linux:
+/// `get_epoll_tfile_raw_ptr`.
+///
+/// # Errors
+/// `EINVAL` if `ep` is no epoll instance; `ENOENT`.
+pub fn epoll_target(ep: &File, fd: i32, skip: usize) -> Result<Arc<File>, Errno> {
+    let ep = instance(ep).ok_or(EINVAL)?;
+    let mut items: Vec<(Key, Arc<Item>)> = {
+        let items = ep.items.lock();
+        items.by_key.iter().filter(|(key, _)| key.1 == fd).map(|(key, e)| (*key, e.item.clone())).collect()
+    };
+    items.sort_unstable_by_key(|(key, _)| *key);
+    items.into_iter().filter_map(|(_, item)| item.file()).nth(skip).ok_or(ENOENT)
+}
+
 /// epoll_wait(2) and its kin: hands ready events to `sink` until there are `max`, and waits for the first one until the
 /// deadline, for ever without one. A mask of signals is the caller's to swap. Linux: `do_epoll_wait`.
 ///

@@ -93,6 +93,11 @@ pub trait FileOps: Any + Send + Sync {
         true
     }
 
+    /// Whether lseek(2) leads to 0, whatever it is asked for. Linux: drivers/char/mem.c, `null_lseek`.
+    fn always_at_start(&self) -> bool {
+        false
+    }
+
     /// lseek(2) beyond SEEK_SET and SEEK_CUR: the size for SEEK_END.
     fn size(&self, file: &File) -> Result<u64, Errno> {
         Ok(file.inode().getattr()?.size)
@@ -454,6 +459,10 @@ impl File {
             return Err(ESPIPE);
         }
         let _lock = self.pos_lock.lock();
+        if self.ops.always_at_start() {
+            self.set_pos(0);
+            return Ok(0);
+        }
         let base = match whence {
             0 => 0,
             1 => self.pos(),

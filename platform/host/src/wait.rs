@@ -76,6 +76,22 @@ pub fn has_ended(tid: i32) -> bool {
     }
 }
 
+/// Waits for the end of a child without reaping it.
+pub fn await_end(pid: i32) {
+    let id = libc::id_t::try_from(pid).unwrap_or(0);
+    loop {
+        // SAFETY: zeroed memory is a value of siginfo_t, and is written within its size.
+        let result = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            libc::waitid(libc::P_PID, id, &mut info, libc::WEXITED | libc::WNOWAIT | libc::__WALL)
+        };
+        // Whoever has reaped it has seen its end.
+        if check_int(result) != Err(EINTR) {
+            return;
+        }
+    }
+}
+
 fn wait(pid: i32, options: i32) -> Result<WaitStatus, Errno> {
     let mut status = 0;
     loop {

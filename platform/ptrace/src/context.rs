@@ -3,6 +3,7 @@
 use crate::Shared;
 use crate::access;
 use crate::address_space::PtraceAddressSpace;
+use crate::fpu;
 use crate::interrupt::PtraceInterrupter;
 use crate::placement::Pair;
 use crate::process::{Spare, StubProcess};
@@ -97,10 +98,10 @@ impl PtraceContext {
         match self.fp.take() {
             Some(state) => {
                 let image = self.shared.xstate.checked(&state)?;
-                self.shared.xstate.load(spare.tid, image)
+                fpu::load(spare.tid, image)
             }
             None if spare.fresh => Ok(()),
-            None => self.shared.xstate.load(spare.tid, self.shared.xstate.initial()),
+            None => fpu::load(spare.tid, self.shared.xstate.initial()),
         }
     }
 
@@ -232,7 +233,7 @@ impl Context for PtraceContext {
 
     fn fp_state(&mut self) -> Result<FpState, PlatformError> {
         match (&self.attached, &self.fp) {
-            (Some(attached), _) => self.shared.xstate.read(attached.thread.tid),
+            (Some(attached), _) => fpu::read(&self.shared.xstate, attached.thread.tid),
             (None, Some(state)) => Ok(state.clone()),
             (None, None) => Ok(FpState::from_bytes(self.shared.xstate.initial().to_vec())),
         }
@@ -241,7 +242,7 @@ impl Context for PtraceContext {
     fn set_fp_state(&mut self, state: &FpState) -> Result<(), PlatformError> {
         let image = self.shared.xstate.checked(state)?;
         match &self.attached {
-            Some(attached) => self.shared.xstate.load(attached.thread.tid, image),
+            Some(attached) => fpu::load(attached.thread.tid, image),
             None => {
                 self.fp = Some(FpState::from_bytes(image.to_vec()));
                 Ok(())

@@ -2,11 +2,11 @@
 //! placement of pairs its ticks.
 
 use crate::control_file::{ControlFile, QueueSlot};
-use crate::fpu::XstateLayout;
 use crate::placement::{Placement, TICK};
 use crate::zygote::{FreshStub, Zygote};
 use parking_lot::{Condvar, Mutex};
 use platform::PlatformError;
+use platform_host::xstate::XstateLayout;
 use platform_host::{process, wait};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EAGAIN;

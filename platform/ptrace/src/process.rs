@@ -173,7 +173,7 @@ impl StubProcess {
         if ops.is_empty() {
             return Ok(());
         }
-        if !ops.iter().all(is_well_formed) {
+        if !ops.iter().all(|op| op.is_well_formed(USER_START, USER_END)) {
             return Err(PlatformError::Host { what: "map operation", errno: EINVAL });
         }
         let mut state = self.state.lock();
@@ -285,23 +285,4 @@ fn failure(errno: Errno) -> PlatformError {
         ESRCH => PlatformError::Gone("the stub was killed".into()),
         errno => tracee::call_error("map operation")(errno),
     }
-}
-
-/// Whether an operation obeys the contract. A violation could take the stub's own pages away.
-fn is_well_formed(op: &MapOp) -> bool {
-    const MASK: u64 = crate::stub_code::PAGE - 1;
-    let (MapOp::Map { addr, len, .. } | MapOp::Unmap { addr, len } | MapOp::Protect { addr, len, .. }) = *op;
-    let offset = match op {
-        MapOp::Map { backing: Backing::Memory { offset } | Backing::HostFile { offset, .. }, .. } => *offset,
-        MapOp::Unmap { .. } | MapOp::Protect { .. } => 0,
-    };
-    let writable_host_file = matches!(
-        op,
-        MapOp::Map { prot, backing: Backing::HostFile { .. }, .. } if prot.contains(platform::Prot::WRITE)
-    );
-    (addr | len | offset) & MASK == 0
-        && len != 0
-        && addr >= USER_START
-        && addr.checked_add(len).is_some_and(|end| end <= USER_END)
-        && !writable_host_file
 }

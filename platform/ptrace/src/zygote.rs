@@ -5,12 +5,13 @@
 
 use crate::control_file::{Call, ControlFile, QueueSlot};
 use crate::filter::stub_filter;
-use crate::fpu::XstateLayout;
+use crate::fpu::layout_of_tracee;
 use crate::stub_code::{
     Entry, FORK_FLAGS, PAGE, QUEUE_ADDR, STUB_BASE, STUB_END, TASK_SIZE_MAX, runsc_stub_park,
 };
 use crate::tracee::{self, ptrace_error};
 use platform::PlatformError;
+use platform_host::xstate::XstateLayout;
 use platform_host::{process, ptrace, wait};
 use sentry_uapi::errno::EPERM;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ impl Zygote {
         }
         zygote.empty()?;
         zygote.undo_inherited_state()?;
-        let layout = XstateLayout::of_tracee(pid)?;
+        let layout = layout_of_tracee(pid)?;
         ptrace::set_xstate(pid, layout.initial()).map_err(ptrace_error("PTRACE_SETREGSET"))?;
         zygote.confine()?;
         Ok((zygote, layout))

@@ -349,6 +349,7 @@ fn register(kernel: &Arc<Kernel>, cpuinfo: &[u8]) -> Result<()> {
         vfs.filesystems().register(Arc::new(fs_tmpfs::RamfsType::new(kernel.memory.clone())))?;
         fs_devtmpfs::register_mem_devices(vfs, &kernel.memory)?;
         fs_devpts::register(kernel)?;
+        vfs.filesystems().register(Arc::new(sentry_kernel::MqueueType))?;
         let dev = fs_devtmpfs::new_super(fs_devtmpfs::DevtmpfsParams {
             fs_type: "devtmpfs",
             vfs,

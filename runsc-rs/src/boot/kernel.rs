@@ -15,6 +15,7 @@ use fs_vfs::Vfs;
 use platform::Platform;
 use platform_host::poller::HostPoller;
 use platform_ptrace::PtracePlatform;
+use platform_systrap::SystrapPlatform;
 use sentry_auth::UserNamespace;
 use sentry_kernel::signal::SigSource;
 use sentry_kernel::{Kernel, KernelParts, SyscallTable, ThreadGroup, VdsoPages};
@@ -88,10 +89,22 @@ pub fn run(
 }
 
 fn new_platform(kind: PlatformKind, memory: &MemoryFile) -> Result<Arc<dyn Platform>> {
-    let fd = memory.fd().as_fd().try_clone_to_owned().context("cannot duplicate the memory file")?;
-    match kind {
-        PlatformKind::Ptrace => Ok(PtracePlatform::new(fd)?),
-    }
+    let fd = || memory.fd().as_fd().try_clone_to_owned().context("cannot duplicate the memory file");
+    let platform: Arc<dyn Platform> = match kind {
+        PlatformKind::Ptrace => PtracePlatform::new(fd()?)?,
+        PlatformKind::Systrap => {
+            SystrapPlatform::new(fd()?).map_err(|e| anyhow!("--platform=systrap: {e}"))?
+        }
+        PlatformKind::Auto => match SystrapPlatform::new(fd()?) {
+            Ok(systrap) => systrap,
+            Err(error) => {
+                tracing::debug!("not systrap: {error}");
+                PtracePlatform::new(fd()?)?
+            }
+        },
+    };
+    tracing::debug!(platform = platform.name(), "the back-end");
+    Ok(platform)
 }
 
 /// Carries out what the command asks for. Its end ends the sandbox.

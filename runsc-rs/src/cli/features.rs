@@ -1,5 +1,6 @@
 //! `runsc-rs features`: what the runtime supports, as JSON. runtime-spec: features.md.
 
+use crate::config::PlatformKind;
 use crate::container::mount_options::MountOptions;
 use crate::sandbox::ExitStatus;
 use anyhow::Result;
@@ -29,6 +30,7 @@ pub(super) fn run() -> Result<ExitStatus> {
             "intelRdt": {"enabled": false},
             "mountExtensions": {"idmap": {"enabled": false}},
         },
+        "annotations": {"runsc-rs.platforms": PlatformKind::NAMES.join(",")},
         "potentiallyUnsafeConfigAnnotations": [],
     });
     writeln!(std::io::stdout(), "{features:#}")?;

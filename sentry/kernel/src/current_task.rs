@@ -9,6 +9,7 @@ use sentry_mm::{FaultHistory, MemoryManager, MmLimits};
 use sentry_sync::{WaitQueue, Wake};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{ERESTARTSYS, ESRCH};
+use sentry_uapi::mqueue::MqAttr;
 use sentry_uapi::resource::{RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK};
 use sentry_uapi::sigaction::SigAltStack;
 use sentry_uapi::signal::{SigInfo, SigSet};
@@ -44,6 +45,8 @@ pub struct CurrentTask {
     pub(crate) exit_status: Option<i32>,
     /// Time asleep since the task left guest code: no CPU time.
     pub(crate) slept: Cell<Duration>,
+    /// What mq_open(2) wants of the queue it is about to make. Linux: the argument of `vfs_mkobj`.
+    pub(crate) mq_attr: Cell<Option<MqAttr>>,
     /// `rseq(2)` registration: address, length, signature.
     pub rseq: Option<(u64, u32, u32)>,
 }
@@ -64,6 +67,7 @@ impl CurrentTask {
             in_syscall: None,
             exit_status: None,
             slept: Cell::new(Duration::ZERO),
+            mq_attr: Cell::new(None),
             rseq: None,
         }
     }

@@ -65,6 +65,8 @@ impl CurrentTask {
             (r.files.take(), r.mm.take())
         };
         drop(fs_gone);
+        self.exit_sem();
+        self.exit_shm();
         if let Some(files) = files
             && Arc::strong_count(&files) == 1
         {
@@ -86,6 +88,9 @@ impl CurrentTask {
             let _ = task.kernel.futexes.wake(&mm, tid_addr, false, 1, u32::MAX);
         }
         self.rseq = None;
+        if Arc::strong_count(&mm) <= 3 {
+            self.note_last_user(&mm);
+        }
         self.ctx.leave();
         task.resources.lock().mm = None;
         self.mm = None;
@@ -215,7 +220,7 @@ impl Kernel {
         }
         let reaper = self.find_new_reaper(tree, group, parent);
         for child in children {
-            let orphaned_before = tree.processes.get(&child).map(|c| c.pgrp);
+            let was = tree.processes.get(&child).map(|c| (c.pgrp, c.session));
             if let Some(c) = tree.processes.get_mut(&child) {
                 c.parent = reaper;
                 c.parent_thread = reaper;
@@ -245,15 +250,20 @@ impl Kernel {
                 }
                 None => {}
             }
-            if let Some(pg) = orphaned_before
+            // It was in another group than its father, and the only connection outside.
+            if let Some((pg, child_session)) = was
                 && pg != pgrp
+                && child_session == session
                 && tree.is_orphaned_pgrp(pg, None)
                 && tree.has_stopped_jobs(pg)
             {
                 hang_up.push(HangUp { pgrp: pg, goes_on: true });
             }
         }
-        if tree.is_orphaned_pgrp(pgrp, Some(id)) && tree.has_stopped_jobs(pgrp) {
+        // So was this process itself. Linux: `kill_orphaned_pgrp`.
+        let connects =
+            tree.processes.get(&parent).is_some_and(|father| father.pgrp != pgrp && father.session == session);
+        if connects && tree.is_orphaned_pgrp(pgrp, Some(id)) && tree.has_stopped_jobs(pgrp) {
             hang_up.push(HangUp { pgrp, goes_on: true });
         }
         if session == id

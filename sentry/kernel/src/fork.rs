@@ -160,6 +160,7 @@ impl CurrentTask {
         let vfork = flags.contains(CloneFlags::VFORK).then(Arc::<VforkDone>::default);
         *task.vfork_done.lock() = vfork.clone();
         prepare(self, &task)?;
+        *task.sem_undo.lock() = self.copy_semundo(flags);
 
         let child_nr = pid.nr_in(&self.pid_ns());
         if flags.contains(CloneFlags::PARENT_SETTID) {
@@ -199,6 +200,7 @@ impl CurrentTask {
             current
         });
         if started.is_err() {
+            task.put_semundo();
             kernel.forget_unstarted(&task, is_thread);
             return Err(EAGAIN);
         }

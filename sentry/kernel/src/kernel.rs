@@ -9,7 +9,7 @@ use sentry_auth::keys::KeyTable;
 use sentry_mm::{Mappable, MemoryFile};
 use sentry_sync::{Mutex, Parker, level};
 use sentry_time::{Clocks, TimerQueue};
-use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What a kernel is made of.
@@ -91,8 +91,14 @@ pub struct Kernel {
     /// All processes.
     pub tree: Mutex<Tree, { level::TASKLIST }>,
     pub(crate) futexes: FutexTable,
-    pub(crate) sigio: Arc<crate::sigio::SigioQueue>,
+    pub(crate) deferred: Arc<crate::deferred::DeferredQueue>,
+    /// What asynchronous I/O there is.
+    pub aio: Arc<crate::AioCounters>,
     pub(crate) shmem: OnceLock<Arc<fs_tmpfs::Shmem>>,
+    /// Whether shared memory was ever attached: until then no address space need be searched for it.
+    shm_used: AtomicBool,
+    /// What hides where objects are from kcmp(2).
+    pub(crate) kcmp_cookies: [u64; 2],
     random: fn(&mut [u8]),
     /// Wait status of the first process, once it has ended.
     init_status: OnceLock<i32>,
@@ -103,6 +109,11 @@ impl Kernel {
     /// A kernel without processes.
     pub fn new(parts: KernelParts) -> Arc<Kernel> {
         let root_pid_ns = PidNamespace::new_initial(parts.user_ns.clone());
+        let kcmp_cookies = [(); 2].map(|()| {
+            let mut bytes = [0; 8];
+            (parts.random)(&mut bytes);
+            u64::from_ne_bytes(bytes)
+        });
         Arc::new(Kernel {
             platform: parts.platform,
             memory: parts.memory,
@@ -120,7 +131,10 @@ impl Kernel {
             tree: Mutex::new(Tree::default()),
             futexes: FutexTable::new(),
             shmem: OnceLock::new(),
-            sigio: Arc::default(),
+            deferred: Arc::default(),
+            aio: Arc::default(),
+            shm_used: AtomicBool::new(false),
+            kcmp_cookies,
             random: parts.random,
             init_status: OnceLock::new(),
             init_parker: Parker::new(),
@@ -130,6 +144,14 @@ impl Kernel {
     /// The futexes somebody waits on.
     pub fn futexes(&self) -> &FutexTable {
         &self.futexes
+    }
+
+    pub(crate) fn note_shm(&self) {
+        self.shm_used.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_shm(&self) -> bool {
+        self.shm_used.load(Ordering::Relaxed)
     }
 
     /// Fills a buffer with random bytes.

@@ -5,16 +5,21 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod aio;
 mod arch;
 mod bprm;
 mod cgroup_namespace;
 mod current_task;
+mod deferred;
 mod exec;
 mod exit;
 mod fork;
 pub mod futex;
+mod ipc;
 mod ipc_namespace;
+mod kcmp;
 mod kernel;
+mod mqueue;
 mod namespaces;
 mod nsproxy;
 mod nsset;
@@ -38,13 +43,16 @@ mod wait;
 mod zap;
 
 pub use access::{cred_may_access, ptrace_may_access};
+pub use aio::{AioCounters, Kioctx};
 pub use cgroup_namespace::CgroupNamespace;
 pub use current_task::{CurrentTask, RestartFn};
 pub use exec::{OpenExec, may_exec};
 pub use exit::nsec_to_clock_t;
 pub use fork::{CloneRequest, InitProcess, PrepareTask, THREADS_MAX, full_affinity};
+pub use ipc::{IPCMNI, IpcPerm, MsgIds, MsgLimits, PermUpdate, SemIds, SemLimits, ShmIds, ShmLimits};
 pub use ipc_namespace::IpcNamespace;
 pub use kernel::{Counters, Kernel, KernelParts, VdsoPages};
+pub use mqueue::{MqNotify, MqueueIds, MqueueLimits, MqueueType};
 pub use nsproxy::NsProxy;
 pub use pid::Pid;
 pub use pid_namespace::{PID_MAX, PidNamespace};

@@ -1,6 +1,6 @@
 //! Copies of namespaces and credentials for clone(2) and unshare(2). Linux: kernel/nsproxy.c, kernel/user_namespace.c.
 
-use crate::{CgroupNamespace, CurrentTask, IpcNamespace, NsProxy, PidNamespace};
+use crate::{CgroupNamespace, CurrentTask, NsProxy, PidNamespace};
 use fs_vfs::{FsStruct, current_chrooted};
 use sentry_auth::{CapSet, Cred, UserNamespace, ns_capable};
 use sentry_uapi::Errno;
@@ -105,7 +105,7 @@ impl CurrentTask {
             ns.uts = ns.uts.clone_uts_ns(user_ns, creator)?;
         }
         if flags.contains(CloneFlags::NEWIPC) {
-            ns.ipc = IpcNamespace::create(user_ns, creator)?;
+            ns.ipc = ns.ipc.create_ipc_ns(user_ns, creator)?;
         }
         if flags.contains(CloneFlags::NEWPID) {
             // One level at a time: the first process of the last one asked for comes first.
@@ -165,6 +165,12 @@ impl CurrentTask {
         } else {
             None
         };
+        if flags.intersects(CloneFlags::NEWIPC | CloneFlags::SYSVSEM) {
+            self.exit_sem();
+        }
+        if flags.contains(CloneFlags::NEWIPC) {
+            self.exit_shm();
+        }
         if let Some(ns) = new_ns {
             self.set_ns(Arc::new(ns));
         }

@@ -186,6 +186,10 @@ impl CurrentTask {
             fs.set_pwd(root.clone());
             fs.set_root(root);
         }
+        if set.flags.contains(CloneFlags::NEWIPC) {
+            self.exit_sem();
+            self.exit_shm();
+        }
         if set.flags.contains(CloneFlags::NEWTIME) {
             set.ns.time.freeze();
             if let Ok(mm) = self.user() {

@@ -1,35 +1,27 @@
 //! Signal-driven I/O. Linux: fs/fcntl.c, `kill_fasync`, `send_sigio`.
 //!
-//! A file's wait queue is woken under locks that sending a signal would have to come before, so a host thread sends it; it
-//! exists once a file has asked for signals.
+//! A file's wait queue is woken under locks that sending a signal would have to come before, so it is left to
+//! a thread.
 
+use crate::deferred::{Deferred, DeferredQueue};
 use crate::signal::SigSource;
 use crate::{Kernel, Task, ThreadGroup};
 use fs_vfs::{File, FileOwner, OwnerKind};
 use sentry_auth::Kuid;
-use sentry_sync::{Mutex, Parker, Wake, level};
+use sentry_sync::Wake;
 use sentry_uapi::Errno;
 use sentry_uapi::poll::{
     POLLERR, POLLHUP, POLLIN, POLLMSG, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM,
 };
 use sentry_uapi::signal::{SI_KERNEL, SIGIO, SigInfo};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
-
-/// Events whose signals are to be sent.
-#[derive(Default)]
-pub(crate) struct SigioQueue {
-    pending: Mutex<Vec<Arc<Fasync>>, { level::LEAF }>,
-    parker: Parker,
-    started: AtomicBool,
-}
 
 /// A file that wants its owner to get signals. Linux: `struct fasync_struct`.
 struct Fasync {
     this: Weak<Fasync>,
     kernel: Weak<Kernel>,
-    queue: Arc<SigioQueue>,
+    queue: Arc<DeferredQueue>,
     file: Weak<File>,
     fd: i32,
     /// What has happened since the last signal.
@@ -50,42 +42,16 @@ impl Kernel {
 
     /// Whoever wakes this has the file's owner signalled; `POLLMSG` each time anew.
     pub fn fasync(self: &Arc<Self>, file: &Arc<File>, fd: i32) -> Arc<dyn Wake> {
-        self.sigio.start();
+        self.deferred.start();
         Arc::new_cyclic(|this| Fasync {
             this: this.clone(),
             kernel: Arc::downgrade(self),
-            queue: self.sigio.clone(),
+            queue: self.deferred.clone(),
             file: Arc::downgrade(file),
             fd,
             events: AtomicU32::new(0),
             messages: AtomicU32::new(0),
         })
-    }
-}
-
-impl SigioQueue {
-    fn start(self: &Arc<Self>) {
-        if self.started.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let queue = Arc::downgrade(self);
-        let thread = std::thread::Builder::new().name("sigio".into()).stack_size(256 << 10);
-        if thread.spawn(move || SigioQueue::run(&queue)).is_err() {
-            // The host has no thread to spare: the next file tries again.
-            self.started.store(false, Ordering::Relaxed);
-        }
-    }
-
-    fn run(queue: &Weak<SigioQueue>) {
-        // A kernel that is gone is noticed at the latest when this has passed.
-        const LOOK_AGAIN: Duration = Duration::from_secs(3600);
-        while let Some(q) = queue.upgrade() {
-            let pending = std::mem::take(&mut *q.pending.lock());
-            for fasync in &pending {
-                fasync.send_sigio();
-            }
-            q.parker.park(Some(Instant::now() + LOOK_AGAIN));
-        }
     }
 }
 
@@ -96,16 +62,17 @@ impl Wake for Fasync {
         }
         if self.events.fetch_or(events, Ordering::AcqRel) == 0 {
             // What is woken only once may be let go of before its signal is sent.
-            self.queue.pending.lock().extend(self.this.upgrade());
-            self.queue.parker.unpark();
+            if let Some(this) = self.this.upgrade() {
+                self.queue.push(this);
+            }
         }
         false
     }
 }
 
-impl Fasync {
+impl Deferred for Fasync {
     /// Linux: `send_sigio`.
-    fn send_sigio(&self) {
+    fn run(&self) {
         let events = self.events.swap(0, Ordering::AcqRel);
         let messages = self.messages.swap(0, Ordering::AcqRel);
         let (Some(kernel), Some(file)) = (self.kernel.upgrade(), self.file.upgrade()) else { return };

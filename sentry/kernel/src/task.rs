@@ -108,6 +108,8 @@ pub struct Task {
     pub timer_slack: AtomicU64,
     /// A system call waits here; for `/proc/[pid]/wchan` and `syscall`: number plus one, 0 outside.
     pub(crate) syscall: AtomicU64,
+    /// What is undone of its semaphore operations when it ends.
+    pub(crate) sem_undo: Mutex<Option<Arc<crate::ipc::SemUndoList>>, { level::LEAF }>,
     /// Told when the task lets go of its address space, if it was made by vfork(2).
     pub(crate) vfork_done: Mutex<Option<Arc<crate::fork::VforkDone>>, { level::LEAF }>,
 }
@@ -156,6 +158,7 @@ impl Task {
             personality: AtomicU64::new(0),
             timer_slack: AtomicU64::new(50_000),
             syscall: AtomicU64::new(0),
+            sem_undo: Mutex::new(None),
             vfork_done: Mutex::new(None),
         })
     }

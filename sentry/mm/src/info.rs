@@ -1,6 +1,7 @@
 //! What `/proc/[pid]/{maps,smaps,statm,status}` and getrusage(2) show. Linux: fs/proc/task_mmu.c.
 
-use crate::vma::VmaFile;
+use crate::mm::Inner;
+use crate::vma::{Vma, VmaFile, find_vma};
 use crate::{MemoryManager, PAGE_SIZE, VmFlags};
 use platform::Prot;
 
@@ -59,23 +60,13 @@ impl MemoryManager {
     /// All mappings, ascending.
     pub fn vmas(&self) -> Vec<VmaInfo> {
         let inner = self.inner.read();
-        let heap = inner.brk_start..inner.brk.max(inner.brk_start);
-        inner
-            .vmas
-            .iter()
-            .map(|(start, v)| {
-                let is_heap = v.file.is_none() && v.name.is_none() && *start < heap.end && v.end > heap.start;
-                VmaInfo {
-                    start: *start,
-                    end: v.end,
-                    prot: v.prot,
-                    max_prot: v.max_prot,
-                    flags: v.flags,
-                    file: v.file.clone(),
-                    name: if is_heap { Some("[heap]") } else { v.name },
-                }
-            })
-            .collect()
+        inner.vmas.iter().map(|(start, vma)| inner.info(*start, vma)).collect()
+    }
+
+    /// The mapping that holds `addr`. Linux: `vma_lookup`.
+    pub fn vma_at(&self, addr: u64) -> Option<VmaInfo> {
+        let inner = self.inner.read();
+        find_vma(&inner.vmas, addr).map(|(start, vma)| inner.info(start, vma))
     }
 
     /// Start and end of the heap.
@@ -132,5 +123,21 @@ impl MemoryManager {
             }
         }
         usage
+    }
+}
+
+impl Inner {
+    fn info(&self, start: u64, vma: &Vma) -> VmaInfo {
+        let heap = self.brk_start..self.brk.max(self.brk_start);
+        let is_heap = vma.file.is_none() && vma.name.is_none() && start < heap.end && vma.end > heap.start;
+        VmaInfo {
+            start,
+            end: vma.end,
+            prot: vma.prot,
+            max_prot: vma.max_prot,
+            flags: vma.flags,
+            file: vma.file.clone(),
+            name: if is_heap { Some("[heap]") } else { vma.name },
+        }
     }
 }

@@ -15,6 +15,7 @@ mod mm;
 mod mmap;
 mod mprotect;
 mod mremap;
+mod remap;
 mod shared_anon;
 mod uaccess;
 mod uio;

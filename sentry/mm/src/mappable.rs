@@ -45,6 +45,11 @@ pub trait MappedFile: Any + Send + Sync {
     fn dev_ino(&self) -> (u64, u64);
     /// Called when a writable shared mapping of the file comes (`true`) or goes (`false`). Linux: `i_mmap_writable`.
     fn map_writable(&self, come: bool) -> Result<(), Errno>;
+    /// Called when a mapping of it has come: made, inherited or split off. The address space may be locked. Linux:
+    /// `vm_operations_struct`, `open`.
+    fn vm_open(&self) {}
+    /// Called when a mapping of it has gone. The address space may be locked. Linux: `vm_operations_struct`, `close`.
+    fn vm_close(&self) {}
 }
 
 /// The memory managers that have a file mapped, each with its number of VMAs. Linux: `i_mmap`.

@@ -298,6 +298,11 @@ impl MemoryManager {
         } else {
             f.mappable.mappings().remove(&self.weak);
         }
+        match &f.file {
+            Some(file) if come => file.vm_open(),
+            Some(file) => file.vm_close(),
+            None => {}
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use platform::AccessType;
 use platform_scripted::{ScriptedAddressSpace, ScriptedPlatform};
 use sentry_mm::*;
-use sentry_uapi::errno::{EEXIST, EFAULT, ENOMEM};
+use sentry_uapi::errno::{EAGAIN, EEXIST, EFAULT, ENOMEM};
 use std::sync::Arc;
 
 const P: u64 = PAGE_SIZE;
@@ -79,9 +79,30 @@ fn the_sentry_writes_through_copy_on_write_too() {
     child.copy_to_user(a, b"child!").unwrap();
     assert_eq!(parent.read_cstring(a, 100).unwrap(), b"parent");
     assert_eq!(child.read_cstring(a, 100).unwrap(), b"child!");
-    let mut dst = parent.dst(&[UserRange { addr: a, len: 100 }]).unwrap();
+    let ranges = [UserRange { addr: a, len: 100 }];
+    let mut dst = parent.dst(&ranges).unwrap();
     dst.write(b"view").unwrap();
     assert_eq!(parent.read_cstring(a, 100).unwrap(), b"viewnt");
+}
+
+#[test]
+fn a_view_finds_its_memory_anew_after_a_wait() {
+    let parent = new_mm();
+    let a = anon(&parent, Placement::Hint(0), P, RW);
+    parent.copy_to_user(a, b"before").unwrap();
+    let ranges = [UserRange { addr: a, len: 3 }, UserRange { addr: a + 3, len: 97 }];
+    let mut dst = parent.dst(&ranges).unwrap();
+    dst.write(b"12").unwrap();
+    assert_eq!(dst.attempt(|_| Err::<(), _>(EAGAIN)), Err(EAGAIN));
+    let child = parent.fork().unwrap();
+    parent.copy_to_user(a + 10, b"own page").unwrap();
+    assert_eq!(dst.attempt(|dst| dst.write(b"34")), Ok(2));
+    assert_eq!((dst.done(), dst.remaining()), (4, 96));
+    assert_eq!(parent.read_cstring(a, 100).unwrap(), b"1234re");
+    assert_eq!(child.read_cstring(a, 100).unwrap(), b"12fore");
+    assert_eq!(dst.attempt(|_| Err::<(), _>(EAGAIN)), Err(EAGAIN));
+    parent.munmap(a, P).unwrap();
+    assert_eq!(dst.attempt(|dst| dst.write(b"5")), Err(EFAULT));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod aio_abi;
 pub mod auxvec;
 pub mod binfmts;
 pub mod errno;
@@ -14,12 +15,17 @@ pub mod in6;
 pub mod in_;
 pub mod inotify;
 pub mod ioctl;
+pub mod ipc;
 pub mod memfd;
+pub mod mqueue;
+pub mod msg;
 pub mod netlink;
 pub mod poll;
 pub mod resource;
 pub mod rtnetlink;
 pub mod sched;
+pub mod sem;
+pub mod shm;
 pub mod sigaction;
 pub mod signal;
 pub mod signalfd;

@@ -1,5 +1,6 @@
 //! Files, descriptors, mounts.
 
+mod aio;
 mod anon;
 mod attr;
 mod eventpoll;
@@ -25,6 +26,7 @@ mod timeout;
 mod user;
 mod xattr;
 
+pub(crate) use aio::*;
 pub(crate) use anon::*;
 pub(crate) use attr::*;
 pub(crate) use eventpoll::*;

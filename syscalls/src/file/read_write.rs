@@ -134,7 +134,7 @@ fn may_pwrite(file: &File) -> Result<(), Errno> {
 }
 
 /// Linux: the tests of `FMODE_READ` and `FMODE_CAN_READ`.
-fn may_read(file: &File) -> Result<(), Errno> {
+pub(super) fn may_read(file: &File) -> Result<(), Errno> {
     match (file.readable(), file.inode().is_dir()) {
         (false, _) => Err(EBADF),
         (true, true) => Err(EISDIR),
@@ -142,12 +142,12 @@ fn may_read(file: &File) -> Result<(), Errno> {
     }
 }
 
-fn may_write(file: &File) -> Result<(), Errno> {
+pub(super) fn may_write(file: &File) -> Result<(), Errno> {
     if file.writable() { Ok(()) } else { Err(EBADF) }
 }
 
 /// Linux: include/linux/fs.h, `kiocb_set_rw_flags`.
-fn rw_flags(flags: u32) -> Result<IoFlags, Errno> {
+pub(super) fn rw_flags(flags: u32) -> Result<IoFlags, Errno> {
     IoFlags::from_bits(flags).ok_or(EOPNOTSUPP)
 }
 
@@ -204,7 +204,7 @@ fn append(task: &CurrentTask, file: &File, iov: UserIov, pos: Option<u64>, io: I
 }
 
 /// Linux: `rw_verify_area`.
-fn verify_area(pos: Option<u64>, len: usize) -> Result<(), Errno> {
+pub(super) fn verify_area(pos: Option<u64>, len: usize) -> Result<(), Errno> {
     let end = pos.unwrap_or(0).checked_add(len as u64);
     if end.is_some_and(|end| i64::try_from(end).is_ok()) { Ok(()) } else { Err(EINVAL) }
 }
@@ -238,7 +238,7 @@ fn wait_flags(io: IoFlags) -> MsgFlags {
     if io.contains(IoFlags::NOWAIT) { MsgFlags::DONTWAIT } else { MsgFlags::empty() }
 }
 
-fn do_iter_read(
+pub(super) fn do_iter_read(
     task: &CurrentTask,
     file: &File,
     mut iov: UserIov,
@@ -272,7 +272,7 @@ fn do_iter_read(
     }
 }
 
-fn do_iter_write(
+pub(super) fn do_iter_write(
     task: &CurrentTask,
     file: &File,
     mut iov: UserIov,

@@ -227,6 +227,22 @@ pub(crate) fn mremap(
     Ok(task.user()?.mremap(old.0, old_len as u64, new_len as u64, mode, f & DONTUNMAP != 0, &limits)?)
 }
 
+/// remap_file_pages(2): a new mapping of the same file. Linux: mm/mmap.c.
+pub(crate) fn remap_file_pages(
+    task: &mut CurrentTask,
+    start: Addr,
+    size: usize,
+    protection: ProtBits,
+    pgoff: u64,
+    _flags: MapBits,
+) -> SyscallResult {
+    if protection.0 != 0 {
+        return Err(EINVAL.into());
+    }
+    task.user()?.remap_file_pages(start.0, size as u64, pgoff, &task.mm_limits())?;
+    Ok(0)
+}
+
 /// madvise(2).
 pub(crate) fn madvise(task: &mut CurrentTask, addr: Addr, len: usize, advice: i32) -> SyscallResult {
     let none = VmFlags::empty();

@@ -1,5 +1,6 @@
 //! Processes, threads, credentials, signals, scheduling.
 
+pub(crate) mod admin;
 pub(crate) mod clone;
 pub(crate) mod cred;
 pub(crate) mod exec;

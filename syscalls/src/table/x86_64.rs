@@ -2,10 +2,12 @@
 
 use crate::arg::*;
 use crate::file::*;
+use crate::ipc::*;
 use crate::memory::*;
 use crate::net::*;
 use crate::process::{
-    clone::*, cred::*, exec::*, exit::*, futex::*, ids::*, keys::*, limits::*, prctl::*, sched::*, signal::*,
+    admin::*, clone::*, cred::*, exec::*, exit::*, futex::*, ids::*, keys::*, limits::*, prctl::*, sched::*,
+    signal::*,
 };
 use crate::process::{system::*, unshare::*};
 use crate::table::table;
@@ -42,6 +44,9 @@ table! {
     26, msync(addr: Addr, len: usize, flags: Bits), Full;
     27, mincore(addr: Addr, len: usize, vec: Addr), Full;
     28, madvise(addr: Addr, len: usize, advice: i32), Full;
+    29, shmget(key: i32, size: u64, flags: i32), Full;
+    30, shmat(shmid: i32, addr: Addr, flags: i32), Full;
+    31, shmctl(shmid: i32, cmd: i32, buf: Addr), Full;
     32, dup(fd: Fd), Full;
     33, dup2(old: Fd, new: Fd), Full;
     34, pause(), Full;
@@ -74,6 +79,14 @@ table! {
     61, wait4(pid: i32, status: Addr, options: Bits, rusage: Addr), Full;
     62, kill(pid: i32, sig: Sig), Full;
     63, uname(buf: Addr), Full;
+    64, semget(key: i32, nsems: i32, flags: i32), Full;
+    65, semop(semid: i32, sops: Addr, nsops: u32), Full;
+    66, semctl(semid: i32, semnum: i32, cmd: i32, arg: u64), Full;
+    67, shmdt(addr: Addr), Full;
+    68, msgget(key: i32, flags: i32), Full;
+    69, msgsnd(msqid: i32, msgp: Addr, size: usize, flags: i32), Full;
+    70, msgrcv(msqid: i32, msgp: Addr, size: usize, mtype: i64, flags: i32), Full;
+    71, msgctl(msqid: i32, cmd: i32, buf: Addr), Full;
     72, fcntl(fd: Fd, cmd: u32, arg: u64), Partial("no leases, no dnotify; lifetime hints are forgotten");
     73, flock(fd: Fd, cmd: u32), Full;
     74, fsync(fd: Fd), Full;
@@ -105,7 +118,7 @@ table! {
     100, times(buf: Addr), Full;
     101, ptrace(request: u64, pid: i32, addr: Addr, data: Addr), Missing(EPERM, "one task cannot trace another yet");
     102, getuid(), Full;
-    103, syslog(kind: i32, buf: Addr, len: i32), Missing(EPERM, "there is no kernel log to read");
+    103, syslog(kind: i32, buf: Addr, len: i32), Full;
     104, getgid(), Full;
     105, setuid(uid: u32), Full;
     106, setgid(gid: u32), Full;
@@ -165,7 +178,7 @@ table! {
     160, setrlimit(resource: u32, rlim: Addr), Full;
     161, chroot(path: PathAddr), Full;
     162, sync(), Full;
-    163, acct(name: PathAddr), Missing(EPERM, "no process accounting");
+    163, acct(name: PathAddr), Partial("as built without, for whom it would be allowed");
     164, settimeofday(tv: Addr, tz: Addr), Full;
     165, mount(source: PathAddr, target: PathAddr, fs_type: PathAddr, flags: u64, data: Addr), Full;
     166, umount2(target: PathAddr, flags: Bits), Full;
@@ -176,7 +189,7 @@ table! {
     171, setdomainname(name: Addr, len: i32), Full;
     172, iopl(level: u32), Missing(EPERM, "no I/O ports");
     173, ioperm(from: u64, num: u64, on: i32), Missing(EPERM, "no I/O ports");
-    179, quotactl(cmd: Bits, special: PathAddr, id: i32, addr: Addr), Missing(ENOSYS, "no disk quotas");
+    179, quotactl(cmd: Bits, special: PathAddr, id: i32, addr: Addr), Full;
     180, nfsservctl(), Missing(ENOSYS, "not there in Linux either");
     186, gettid(), Full;
     187, readahead(fd: Fd, offset: i64, count: usize), Full;
@@ -197,16 +210,18 @@ table! {
     202, futex(uaddr: Addr, op: FutexOp, val: u32, timeout: TimespecAddr, uaddr2: Addr, val3: u32), Partial("no FUTEX_WAIT_REQUEUE_PI");
     203, sched_setaffinity(pid: i32, len: u32, mask: Addr), Partial("kept and reported; the host schedules");
     204, sched_getaffinity(pid: i32, len: u32, mask: Addr), Full;
-    206, io_setup(nr_events: u32, ctx: Addr), Missing(ENOSYS, "no asynchronous I/O; libraries fall back to threads");
-    207, io_destroy(ctx: Addr), Missing(ENOSYS, "no asynchronous I/O");
-    208, io_getevents(ctx: Addr, min_nr: i64, nr: i64, events: Addr, timeout: TimespecAddr), Missing(ENOSYS, "no asynchronous I/O");
-    209, io_submit(ctx: Addr, nr: i64, iocbs: Addr), Missing(ENOSYS, "no asynchronous I/O");
-    210, io_cancel(ctx: Addr, iocb: Addr, result: Addr), Missing(ENOSYS, "no asynchronous I/O");
+    206, io_setup(nr_events: u32, ctx: Addr), Full;
+    207, io_destroy(ctx: Addr), Full;
+    208, io_getevents(ctx: Addr, min_nr: i64, nr: i64, events: Addr, timeout: TimespecAddr), Full;
+    209, io_submit(ctx: Addr, nr: i64, iocbs: Addr), Full;
+    210, io_cancel(ctx: Addr, iocb: Addr, result: Addr), Full;
     212, lookup_dcookie(cookie: u64, buf: BufOut, len: usize), Missing(ENOSYS, "obsolete");
     213, epoll_create(size: i32), Full;
+    216, remap_file_pages(start: Addr, size: usize, prot: ProtBits, pgoff: u64, flags: MapBits), Full;
     217, getdents64(fd: Fd, dirent: BufOut, count: u32), Full;
     218, set_tid_address(tidptr: Addr), Full;
     219, restart_syscall(), Full;
+    220, semtimedop(semid: i32, sops: Addr, nsops: u32, timeout: TimespecAddr), Full;
     221, fadvise64(fd: Fd, offset: i64, len: i64, advice: u32), Full;
     222, timer_create(clock: i32, event: Addr, id: Addr), Full;
     223, timer_settime(id: i32, flags: Bits, new: Addr, old: Addr), Full;
@@ -225,6 +240,12 @@ table! {
     237, mbind(addr: Addr, len: u64, mode: u32, mask: Addr, max: u64, flags: Bits), Missing(ENOSYS, "one memory node");
     238, set_mempolicy(mode: i32, mask: Addr, max: u64), Missing(ENOSYS, "one memory node");
     239, get_mempolicy(mode: Addr, mask: Addr, max: u64, addr: Addr, flags: Bits), Missing(ENOSYS, "one memory node");
+    240, mq_open(name: PathAddr, flags: OFlags, mode: Mode, attr: Addr), Full;
+    241, mq_unlink(name: PathAddr), Full;
+    242, mq_timedsend(mqdes: Fd, msg: Addr, len: usize, priority: u32, timeout: TimespecAddr), Full;
+    243, mq_timedreceive(mqdes: Fd, msg: Addr, len: usize, priority: Addr, timeout: TimespecAddr), Full;
+    244, mq_notify(mqdes: Fd, event: Addr), Full;
+    245, mq_getsetattr(mqdes: Fd, new: Addr, old: Addr), Full;
     247, waitid(which: u32, id: i32, info: Addr, options: Bits, rusage: Addr), Full;
     248, add_key(kind: Addr, description: Addr, payload: Addr, len: usize, ring: i32), Partial("types keyring, user and logon");
     249, request_key(kind: Addr, description: Addr, callout: Addr, ring: i32), Partial("what is missing is not made");
@@ -287,7 +308,7 @@ table! {
     309, getcpu(cpu: Addr, node: Addr), Full;
     310, process_vm_readv(pid: i32, local: Addr, local_count: usize, remote: Addr, remote_count: usize, flags: Addr), Full;
     311, process_vm_writev(pid: i32, local: Addr, local_count: usize, remote: Addr, remote_count: usize, flags: Addr), Full;
-    312, kcmp(pid1: i32, pid2: i32, kind: i32, idx1: u64, idx2: u64), Missing(ENOSYS, "a build option of Linux");
+    312, kcmp(pid1: i32, pid2: i32, kind: i32, idx1: u64, idx2: u64), Full;
     314, sched_setattr(pid: i32, attr: Addr, flags: Bits), Partial("no deadline policy");
     315, sched_getattr(pid: i32, attr: Addr, size: u32, flags: Bits), Full;
     316, renameat2(old_dfd: DirFd, old: PathAddr, new_dfd: DirFd, new: PathAddr, flags: Bits), Full;
@@ -303,7 +324,7 @@ table! {
     327, preadv2(fd: Fd, vec: Addr, vlen: u64, pos: i64, pos_high: u64, flags: Bits), Full;
     328, pwritev2(fd: Fd, vec: Addr, vlen: u64, pos: i64, pos_high: u64, flags: Bits), Partial("RWF_APPEND is not atomic");
     332, statx(dfd: DirFd, path: PathAddr, flags: Bits, mask: Bits, statxbuf: Addr), Full;
-    333, io_pgetevents(ctx: Addr, min_nr: i64, nr: i64, events: Addr, timeout: TimespecAddr, sig: Addr), Missing(ENOSYS, "no asynchronous I/O");
+    333, io_pgetevents(ctx: Addr, min_nr: i64, nr: i64, events: Addr, timeout: TimespecAddr, sig: Addr), Full;
     334, rseq(rseq: Addr, len: u32, flags: Bits, sig: u32), Partial("no abort on migration: the guest cannot tell one");
     424, pidfd_send_signal(pidfd: Fd, sig: Sig, info: Addr, flags: Bits), Full;
     425, io_uring_setup(entries: u32, params: Addr), Missing(ENOSYS, "no io_uring; libraries fall back to epoll");
@@ -323,7 +344,7 @@ table! {
     439, faccessat2(dfd: DirFd, path: PathAddr, mode: Mode, flags: Bits), Full;
     441, epoll_pwait2(epfd: Fd, events: Addr, maxevents: i32, timeout: TimespecAddr, mask: SigSetAddr, mask_size: usize), Full;
     442, mount_setattr(dfd: DirFd, path: PathAddr, flags: Bits, attr: Addr, size: usize), Partial("no id-mapped mounts");
-    443, quotactl_fd(fd: Fd, cmd: Bits, id: i32, addr: Addr), Missing(ENOSYS, "no disk quotas");
+    443, quotactl_fd(fd: Fd, cmd: Bits, id: i32, addr: Addr), Full;
     447, memfd_secret(flags: Bits), Missing(ENOSYS, "as with secretmem.enable=0");
     449, futex_waitv(waiters: Addr, count: u32, flags: u32, timeout: TimespecAddr, clock: i32), Full;
     451, cachestat(fd: Fd, range: Addr, cstat: Addr, flags: Bits), Missing(ENOSYS, "newer than the kernel shown");

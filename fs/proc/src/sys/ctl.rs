@@ -38,6 +38,8 @@ enum Scope {
     Kernel,
     /// A network namespace's: who administrates it may. Linux: net/sysctl_net.c, `net_ctl_permissions`.
     Net,
+    /// An IPC namespace's: the root of its user namespace may. Linux: ipc/ipc_sysctl.c, `ipc_permissions`.
+    Ipc,
 }
 
 struct Ctl<V> {
@@ -48,7 +50,17 @@ struct Ctl<V> {
 
 /// A directory of values.
 pub(super) fn dir<const N: usize>(entries: [(&str, Node); N]) -> Node {
-    entries.into_iter().fold(StaticDir::new(0o555), |dir, (name, node)| dir.with(name, node)).node()
+    dir_of(entries.into_iter())
+}
+
+/// As [`dir`], of any number.
+pub(super) fn dir_of<'a>(entries: impl Iterator<Item = (&'a str, Node)>) -> Node {
+    entries.fold(StaticDir::new(0o555), |dir, (name, node)| dir.with(name, node)).node()
+}
+
+/// A value of the caller's IPC namespace.
+pub(super) fn ipc_ctl(perm: u32, value: impl Value) -> Node {
+    Node::seq(Ctl { perm, scope: Scope::Ipc, value })
 }
 
 /// A value of the kernel's.
@@ -74,7 +86,8 @@ impl<V: Value> NodeOps for Ctl<V> {
         access: Access,
     ) -> Result<(), Errno> {
         let as_owner = cred.euid == Kuid::GLOBAL_ROOT
-            || (self.scope == Scope::Net && cred.cap_effective.contains(CapSet::NET_ADMIN));
+            || (self.scope == Scope::Net && cred.cap_effective.contains(CapSet::NET_ADMIN))
+            || (self.scope == Scope::Ipc && cred.euid == cred.user_ns.make_kuid(0));
         let bits = if as_owner {
             attr.perm >> 6
         } else if cred.in_egroup_p(Kgid::GLOBAL_ROOT) {

@@ -1,7 +1,7 @@
 //! `/proc/sys/fs`. Linux: the `fs` tables of fs/{file_table,inode,dcache,pipe,locks,namei,exec,aio,eventpoll}.c,
-//! fs/notify/inotify/inotify_user.c, ipc/mq_sysctl.c.
+//! fs/notify/inotify/inotify_user.c.
 
-use super::ctl::{dir, fixed, flag, int, parse_numbers, stored, uint};
+use super::ctl::{computed, dir, fixed, flag, int, parse_numbers, stored, uint};
 use crate::procfs::current;
 use crate::seq::put;
 use fs_kernfs::Node;
@@ -50,8 +50,14 @@ macro_rules! protected {
 
 pub(super) fn tree() -> Node {
     dir([
-        ("aio-max-nr", uint(0o644, 65536)),
-        ("aio-nr", fixed(0)),
+        ("aio-max-nr", aio_max_nr()),
+        (
+            "aio-nr",
+            computed(|ctx, out| {
+                put(out, format_args!("{}\n", current(ctx).ok_or(ESRCH)?.kernel().aio.nr()));
+                Ok(())
+            }),
+        ),
         ("dentry-state", fixed("0\t0\t45\t0\t0\t0")),
         ("dir-notify-enable", flag(0o644, true)),
         ("epoll", dir([("max_user_watches", max_user_watches())])),
@@ -63,7 +69,7 @@ pub(super) fn tree() -> Node {
         ("lease-break-time", uint(0o644, 45)),
         ("leases-enable", flag(0o644, true)),
         ("mount-max", fixed(100_000)),
-        ("mqueue", mqueue()),
+        ("mqueue", super::ipc::mqueue()),
         ("nr_open", fixed(NR_OPEN)),
         ("overflowgid", fixed(OVERFLOW_ID)),
         ("overflowuid", fixed(OVERFLOW_ID)),
@@ -93,6 +99,21 @@ pub(super) fn tree() -> Node {
         ("protected_symlinks", protected!(symlinks, 1)),
         ("suid_dumpable", suid_dumpable()),
     ])
+}
+
+fn aio_max_nr() -> Node {
+    stored(
+        0o644,
+        |ctx, out| {
+            put(out, format_args!("{}\n", current(ctx).ok_or(ESRCH)?.kernel().aio.max()));
+            Ok(())
+        },
+        |ctx, bytes| {
+            let new = parse_numbers(bytes, 1)?.first().and_then(|v| u64::try_from(*v).ok()).ok_or(EINVAL)?;
+            current(ctx).ok_or(ESRCH)?.kernel().aio.set_max(new);
+            Ok(())
+        },
+    )
 }
 
 /// Linux: fs/exec.c, `fs_exec_sysctls`.
@@ -126,15 +147,5 @@ fn inotify() -> Node {
         ("max_queued_events", uint(0o644, 16384)),
         ("max_user_instances", uint(0o644, 128)),
         ("max_user_watches", uint(0o644, 65536)),
-    ])
-}
-
-fn mqueue() -> Node {
-    dir([
-        ("msg_default", int(0o644, 10, 1..=65536)),
-        ("msg_max", int(0o644, 10, 1..=65536)),
-        ("msgsize_default", int(0o644, 8192, 128..=16 << 20)),
-        ("msgsize_max", int(0o644, 8192, 128..=16 << 20)),
-        ("queues_max", uint(0o644, 256)),
     ])
 }

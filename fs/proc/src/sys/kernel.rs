@@ -1,6 +1,6 @@
-//! `/proc/sys/kernel`. Linux: kernel/sysctl.c, `kern_table`; kernel/utsname_sysctl.c; ipc/ipc_sysctl.c.
+//! `/proc/sys/kernel`. Linux: kernel/sysctl.c, `kern_table`; kernel/utsname_sysctl.c.
 
-use super::ctl::{computed, dir, fixed, flag, int, parse_string, stored, string, uint, vector};
+use super::ctl::{computed, dir, dir_of, fixed, flag, int, parse_string, stored, string, uint, vector};
 use super::random::random_dir;
 use crate::procfs::{ProcParams, current};
 use crate::seq::put;
@@ -16,8 +16,6 @@ use std::sync::Arc;
 const NEW_UTS_LEN: usize = 64;
 /// Longest core pattern. Linux: `CORENAME_MAX_SIZE`.
 const CORENAME_MAX_SIZE: usize = 127;
-/// Linux: include/uapi/linux/shm.h, `SHMMAX` and `SHMALL`.
-const SHM_UNLIMITED: u64 = u64::MAX - (1 << 24);
 
 const SECCOMP_ACTIONS: &str = "kill_process kill_thread trap errno user_notif trace log allow";
 const SECCOMP_LOGGED: &str = "kill_process kill_thread trap errno user_notif trace log";
@@ -65,7 +63,7 @@ fn ns_last_pid() -> Node {
 }
 
 pub(super) fn tree(kernel: &Kernel, params: &ProcParams) -> Node {
-    dir([
+    let entries = [
         ("acct", vector(0o644, &[4, 2, 30])),
         ("arch", fixed("x86_64")),
         ("auto_msgmni", flag(0o644, false)),
@@ -85,10 +83,6 @@ pub(super) fn tree(kernel: &Kernel, params: &ProcParams) -> Node {
         ("keys", keys()),
         ("kptr_restrict", int(0o644, 2, 0..=2)),
         ("modules_disabled", fixed(1)),
-        ("msg_next_id", int(0o644, -1, -1..=i32::MAX.into())),
-        ("msgmax", uint(0o644, 8192)),
-        ("msgmnb", uint(0o644, 16384)),
-        ("msgmni", uint(0o644, 32000)),
         ("ngroups_max", fixed(NGROUPS_MAX)),
         ("ns_last_pid", ns_last_pid()),
         ("numa_balancing", fixed(0)),
@@ -125,13 +119,6 @@ pub(super) fn tree(kernel: &Kernel, params: &ProcParams) -> Node {
             "seccomp",
             dir([("actions_avail", fixed(SECCOMP_ACTIONS)), ("actions_logged", fixed(SECCOMP_LOGGED))]),
         ),
-        ("sem", vector(0o644, &[32000, 1_024_000_000, 500, 32000])),
-        ("sem_next_id", int(0o644, -1, -1..=i32::MAX.into())),
-        ("shm_next_id", int(0o644, -1, -1..=i32::MAX.into())),
-        ("shm_rmid_forced", flag(0o644, false)),
-        ("shmall", int(0o644, SHM_UNLIMITED.into(), 0..=u64::MAX.into())),
-        ("shmmax", int(0o644, SHM_UNLIMITED.into(), 0..=u64::MAX.into())),
-        ("shmmni", uint(0o644, 4096)),
         ("sysctl_writes_strict", fixed(1)),
         ("sysrq", uint(0o644, 0)),
         ("tainted", fixed(0)),
@@ -140,7 +127,8 @@ pub(super) fn tree(kernel: &Kernel, params: &ProcParams) -> Node {
         ("unprivileged_bpf_disabled", fixed(2)),
         ("unprivileged_userns_clone", fixed(1)),
         ("version", fixed(&params.version)),
-    ])
+    ];
+    dir_of(entries.into_iter().chain(super::ipc::entries()))
 }
 
 fn keys() -> Node {

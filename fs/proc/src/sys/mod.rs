@@ -5,6 +5,7 @@
 
 mod ctl;
 mod fs;
+mod ipc;
 mod kernel;
 mod net;
 mod random;

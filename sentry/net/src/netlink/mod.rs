@@ -7,8 +7,8 @@ mod rtnetlink;
 use crate::proto_ops::{Connect, ProtoOps, Received, SendMsg};
 use crate::sock::{IN_EVENTS, Sock};
 use crate::sockopt::{clip, int_value};
-use crate::{ControlMsg, GetOptError, NetNamespace, ScmCreds, SockAddr};
-use fs_vfs::{Inode, PollTable, TaskContext};
+use crate::{ControlMsg, GetOptError, NetNamespace, ScmCreds, SockAddr, Socket};
+use fs_vfs::{File, Inode, PollTable, TaskContext};
 use sentry_mm::{IoDst, IoSrc};
 use sentry_sync::{Mutex, WaitQueue, level};
 use sentry_uapi::Errno;
@@ -307,6 +307,36 @@ impl ProtoOps for NetlinkSock {
         let port = self.state.lock().port.take();
         if let Some(port) = port {
             self.sock.net.netlink.taken.lock().remove(&port);
+        }
+    }
+}
+
+/// A netlink socket that a part of the kernel sends to. Linux: `netlink_getsockbyfd`, `netlink_sendskb`.
+#[derive(Clone)]
+pub struct NetlinkSink(Arc<dyn ProtoOps>);
+
+impl NetlinkSink {
+    /// The socket behind an open file.
+    ///
+    /// # Errors
+    /// `ENOTSOCK` if there is none; `EINVAL` for one of another family.
+    pub fn of(file: &File) -> Result<NetlinkSink, Errno> {
+        let ops = Socket::of(file)?.ops.clone();
+        if ops.as_any().is::<NetlinkSock>() { Ok(NetlinkSink(ops)) } else { Err(EINVAL) }
+    }
+
+    /// Queues a datagram, if there is room.
+    pub fn deliver(&self, datagram: Vec<u8>) {
+        if let Some(nl) = self.0.as_any().downcast_ref::<NetlinkSock>() {
+            let mut state = nl.state.lock();
+            if state.queued > nl.sock.opts.rcvbuf() {
+                nl.sock.set_error(ENOBUFS);
+            } else {
+                state.queued += datagram.len();
+                state.queue.push_back(datagram);
+            }
+            drop(state);
+            nl.sock.wq.wake(IN_EVENTS);
         }
     }
 }

@@ -7,7 +7,7 @@ const LAYERS: [&[&str]; 12] = [
     &["sentry-uapi"],
     &["sentry-sync", "platform"],
     &["sentry-auth", "platform-host"],
-    &["platform-ptrace", "platform-scripted", "sentry-time"],
+    &["platform-ptrace", "platform-systrap", "platform-scripted", "sentry-time"],
     &["sentry-mm"],
     &["fs-vfs", "sentry-loader"],
     &["fs-kernfs", "fs-tmpfs", "fs-hostfs", "fs-overlay", "sentry-net"],

@@ -4,6 +4,7 @@ mod cred;
 mod events;
 mod files;
 mod futex;
+mod ipc;
 mod memory;
 mod proc;
 mod process;

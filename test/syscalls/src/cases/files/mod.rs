@@ -1,6 +1,7 @@
 //! Files, directories and descriptors.
 
 mod access;
+mod aio;
 mod copy;
 mod descriptor;
 mod directory;

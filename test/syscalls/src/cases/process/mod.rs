@@ -1,5 +1,6 @@
 //! Processes and threads.
 
+mod admin;
 mod clone;
 mod exec;
 mod exit;

@@ -28,6 +28,21 @@ fn it_names_processes_not_numbers(t: &mut Guest) {
     sys!(pidfd_send_signal(t.pipe().r, 0, 0, 0)).fails(EBADF);
 }
 
+/// Linux: tgid_pidfd_to_pid. Signals alone can be sent by the directory of a process in `/proc`, too.
+#[case(as_root, as_user)]
+fn a_directory_of_proc_serves_for_signals(t: &mut Guest) {
+    let own = t.open("/proc/self", O_RDONLY | O_DIRECTORY);
+    sys!(pidfd_send_signal(own, 0, 0, 0)).ok();
+    let child = t.sleeper();
+    let fd = t.open(&format!("/proc/{}", child.pid), O_RDONLY | O_DIRECTORY);
+    sys!(pidfd_send_signal(fd, SIGTERM, 0, 0)).ok();
+    child.wait().killed(SIGTERM);
+    sys!(pidfd_send_signal(fd, 0, 0, 0)).fails(ESRCH);
+    sys!(pidfd_send_signal(t.open("/proc", O_RDONLY), 0, 0, 0)).fails(EBADF);
+    let mut info: siginfo_t = zeroed();
+    sys!(waitid(P_PIDFD, own, &raw mut info, WEXITED, 0)).fails(EBADF);
+}
+
 #[case(as_root, as_user)]
 fn a_directory_of_proc_serves_to_send_signals(t: &mut Guest) {
     let child = t.sleeper();

@@ -1,0 +1,171 @@
+//! The processor state of one task: a guest thread of a stub.
+
+use crate::Shared;
+use crate::address_space::SystrapAddressSpace;
+use crate::interrupt::SystrapInterrupter;
+use crate::layout::slot;
+use crate::pace::Pace;
+use crate::process::StubProcess;
+use crate::thread::StubThread;
+use crate::trap::{self, Stop};
+use platform::{AddressSpace, Context, FpState, Interrupter, PlatformError, PlatformStats, PtRegs, Trap};
+use sentry_uapi::Errno;
+use sentry_uapi::errno::EINVAL;
+use std::sync::Arc;
+
+/// A context.
+pub(crate) struct SystrapContext {
+    shared: Arc<Shared>,
+    attached: Option<Attachment>,
+    /// Extended state set before there was a thread; `None` is the initial one.
+    fp: Option<FpState>,
+    interrupter: Arc<SystrapInterrupter>,
+}
+
+/// The guest thread of a context.
+struct Attachment {
+    process: Arc<StubProcess>,
+    thread: Arc<StubThread>,
+    /// Where in the thread's slot the extended state is.
+    xstate: u64,
+    pace: Pace,
+}
+
+fn process_of(aspace: &Arc<dyn AddressSpace>) -> Result<&Arc<StubProcess>, PlatformError> {
+    let own = aspace.as_any().downcast_ref::<SystrapAddressSpace>();
+    own.map(SystrapAddressSpace::process).ok_or(PlatformError::Host { what: "address space", errno: EINVAL })
+}
+
+fn slot_error(errno: Errno) -> PlatformError {
+    PlatformError::OutOfMemory(errno)
+}
+
+impl SystrapContext {
+    pub(crate) fn new(shared: Arc<Shared>) -> SystrapContext {
+        SystrapContext { shared, attached: None, fp: None, interrupter: Arc::default() }
+    }
+
+    /// Makes sure that the context has a guest thread in `aspace`.
+    fn attach(&mut self, aspace: &Arc<dyn AddressSpace>) -> Result<(), PlatformError> {
+        if self.attached.as_ref().is_some_and(|attached| attached.process.id == aspace.id()) {
+            return Ok(());
+        }
+        let process = process_of(aspace)?.clone();
+        self.detach();
+        let thread = process.join()?;
+        let fp = self.fp.take().unwrap_or_default();
+        let image = self.shared.xstate.checked(&fp)?;
+        let written = thread.slot.write(slot::XSTATE, image);
+        self.interrupter.set_target(Some(thread.clone()));
+        self.attached = Some(Attachment { process, thread, xstate: slot::XSTATE, pace: Pace::default() });
+        written.map_err(slot_error)
+    }
+
+    /// Gives up the guest thread.
+    fn detach(&mut self) {
+        if let Some(Attachment { process, thread, mut pace, .. }) = self.attached.take() {
+            pace.cool(&self.shared.processors, &thread);
+            self.interrupter.set_target(None);
+            process.part(thread);
+        }
+    }
+}
+
+impl Context for SystrapContext {
+    fn switch(&mut self, aspace: &Arc<dyn AddressSpace>, regs: &mut PtRegs) -> Result<Trap, PlatformError> {
+        self.attach(aspace)?;
+        PlatformStats::count(&self.shared.stats.switches);
+        loop {
+            let Some(Attachment { process, thread, xstate, pace }) = &mut self.attached else {
+                return Err(PlatformError::Gone("no stub thread".into()));
+            };
+            if let Some(trap) = trap::unreachable_rip(regs) {
+                return Ok(trap);
+            }
+            if !process.try_enter() {
+                process.flush()?;
+                continue;
+            }
+            thread.set_in_guest(true);
+            if self.interrupter.take() {
+                thread.set_in_guest(false);
+                return Ok(Trap::Interrupted);
+            }
+            thread.load(&trap::loadable(regs), thread.addr + *xstate);
+            let processors = &*self.shared.processors;
+            let spin = pace.before_release(processors, thread, thread.is_asleep());
+            thread.release(spin);
+            if self.interrupter.is_requested() {
+                thread.kick_again();
+            }
+            let result = match pace.look_on(processors, || thread.is_back()) {
+                true => Ok(()),
+                false => thread.wait(|| self.interrupter.is_requested()),
+            };
+            pace.after_trap(processors);
+            thread.set_in_guest(false);
+            result?;
+            match trap::read(thread, regs) {
+                Stop::Trap(trap, place) => {
+                    *xstate = place;
+                    return Ok(trap);
+                }
+                Stop::Kicked(place) => *xstate = place,
+                Stop::NotEntered => {}
+            }
+        }
+    }
+
+    fn fp_state(&mut self) -> Result<FpState, PlatformError> {
+        let layout = &self.shared.xstate;
+        let mut image = layout.initial().to_vec();
+        match (&self.attached, &self.fp) {
+            (Some(attached), _) => {
+                attached.thread.slot.read(attached.xstate, &mut image).map_err(slot_error)?;
+                layout.normalise(&mut image);
+            }
+            (None, Some(state)) => return Ok(state.clone()),
+            (None, None) => {}
+        }
+        Ok(FpState::from_bytes(image))
+    }
+
+    fn set_fp_state(&mut self, state: &FpState) -> Result<(), PlatformError> {
+        let image = self.shared.xstate.checked(state)?;
+        match &mut self.attached {
+            Some(attached) => {
+                attached.thread.slot.write(slot::XSTATE, image).map_err(slot_error)?;
+                attached.xstate = slot::XSTATE;
+            }
+            None => self.fp = Some(FpState::from_bytes(image.to_vec())),
+        }
+        Ok(())
+    }
+
+    fn reset_fp_state(&mut self) -> Result<(), PlatformError> {
+        self.set_fp_state(&FpState::default())
+    }
+
+    fn interrupter(&self) -> Arc<dyn Interrupter> {
+        self.interrupter.clone()
+    }
+
+    fn new_sibling(
+        &mut self,
+        aspace: &Arc<dyn AddressSpace>,
+    ) -> Result<Box<dyn Context + Send>, PlatformError> {
+        let mut sibling = SystrapContext::new(self.shared.clone());
+        sibling.attach(aspace)?;
+        Ok(Box::new(sibling))
+    }
+
+    fn leave(&mut self) {
+        self.detach();
+    }
+}
+
+impl Drop for SystrapContext {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}

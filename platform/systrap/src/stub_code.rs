@@ -1,0 +1,495 @@
+//! The code of a stub.
+//!
+//! Three things happen in it. The *mapper*, a stub's first thread, makes the calls its queue page names. A *guest
+//! thread* runs guest code, and comes to the signal handler whenever that traps. And the zygote begins in the sentry's
+//! own copy of the code, before it has replaced its memory.
+//!
+//! The mapper keeps what it knows in registers and reads nothing but pages that the stub cannot write to, since guest
+//! threads share its memory. Guest threads need no such care: what they may call is harmless with any arguments
+//! ([`crate::filter`]), so it does not matter what guest code makes of the instructions here, or of a slot.
+//!
+//! A guest thread's handler never returns by rt_sigreturn(2), so nothing is masked while it runs, and a kick may come
+//! between any two of its instructions. Its handler then looks where the interrupted one was: it goes back to the start
+//! of that part, each of which can be done again.
+
+use crate::layout::{CONSTANTS, QUEUE, SLOT_SIZE, ZYGOTE_QUEUE, constants, kind, queue, slot, state};
+use std::arch::global_asm;
+
+/// The signal that brings a thread out of guest code.
+pub(crate) const KICK: i32 = libc::SIGURG;
+
+/// `clone` flags of a new stub process: a child of the sentry that shares the descriptor table.
+pub(crate) const FORK_FLAGS: u64 =
+    (libc::CLONE_FILES | libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
+/// `clone` flags of a new guest thread.
+pub(crate) const THREAD_FLAGS: u64 = (libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM
+    | libc::CLONE_PARENT_SETTID) as u64;
+
+/// Offsets of registers in a `ucontext`. Linux: arch/x86/include/uapi/asm/sigcontext.h.
+const UC_RDX: u64 = 40 + 12 * 8;
+const UC_RIP: u64 = 40 + 16 * 8;
+/// Size of a `ucontext`, behind which a frame has the `siginfo`.
+pub(crate) const UC_SIZE: usize = 304;
+
+global_asm!(
+    ".pushsection .text.runsc_systrap, \"ax\", @progbits",
+    ".balign 64",
+    ".irp label, start, mapper, handler, end",
+    ".globl runsc_systrap_\\label",
+    ".hidden runsc_systrap_\\label",
+    ".endr",
+    "runsc_systrap_start:",
+
+    // The mapper. rbx: queue page; r15d: the request served last.
+    "runsc_systrap_mapper:",
+    "mov eax, {sys_futex}",
+    "lea rdi, [rbx + {q_request}]",
+    "mov esi, {futex_wait}",
+    "mov edx, r15d",
+    "xor r10d, r10d",
+    "syscall",
+    "mov eax, [rbx + {q_request}]",
+    "cmp eax, r15d",
+    "je runsc_systrap_mapper",
+    "mov r15d, eax",
+    "lea r12, [rbx + {q_calls}]",
+    "mov r13d, [rbx + {q_count}]",
+    "2:",
+    "mov rax, [r12]",
+    "mov rdi, [r12 + 8]",
+    "mov rsi, [r12 + 16]",
+    "mov rdx, [r12 + 24]",
+    "mov r10, [r12 + 32]",
+    "mov r8, [r12 + 40]",
+    "mov r9, [r12 + 48]",
+    // A child must not look at the queue, which may hold other calls by the time it runs.
+    "mov r14, [r12 + 56]",
+    "syscall",
+    "cmp rax, -4095",
+    "jae 4f",
+    "test rax, rax",
+    "jnz 3f",
+    "cmp r14, {kind_thread}",
+    "je 5f",
+    "cmp r14, {kind_fork}",
+    "je 6f",
+    "3:",
+    "add r12, {q_stride}",
+    "dec r13d",
+    "jnz 2b",
+    "xor eax, eax",
+    "4:",
+    // Tells the result, in words that are there beforehand: what the mapper wrote itself, a guest could overwrite.
+    "neg rax",
+    "mov rsi, {constants} + {c_results}",
+    "lea rsi, [rsi + rax * 8]",
+    "mov eax, {sys_write}",
+    "mov edi, [rbx + {q_event}]",
+    "mov edx, 8",
+    "syscall",
+    "jmp runsc_systrap_mapper",
+
+    // A new guest thread; rdx is the address of its id. Its signals stay blocked until its filter stands.
+    "5:",
+    "mov rbp, rdx",
+    "and rbp, -{slot_size}",
+    "mov eax, {sys_sigaltstack}",
+    "lea rdi, [rbp + {s_stack_t}]",
+    "xor esi, esi",
+    "syscall",
+    "mov eax, {sys_seccomp}",
+    "mov edi, {seccomp_set_mode_filter}",
+    "mov esi, {seccomp_filter_flag_spec_allow}",
+    "mov rdx, {constants} + {c_program}",
+    "syscall",
+    "test rax, rax",
+    "jnz 7f",
+    "mov eax, {sys_rt_sigprocmask}",
+    "mov edi, {sig_setmask}",
+    "mov rsi, {constants} + {c_signal_mask}",
+    "xor edx, edx",
+    "mov r10d, 8",
+    "syscall",
+    "runsc_systrap_started:",
+    "mov rsp, rbp",
+    "jmp runsc_systrap_wait",
+
+    "runsc_systrap_forked:",
+    // A new stub; rbx is the zygote's queue page. It asks to die with the sentry.
+    "6:",
+    "mov eax, {sys_prctl}",
+    "mov edi, {pr_set_pdeathsig}",
+    "mov esi, {sigkill}",
+    "syscall",
+    "mov eax, {sys_getppid}",
+    "syscall",
+    "cmp eax, [rbx + {q_parent}]",
+    "jne 7f",
+    "mov eax, {sys_munmap}",
+    "mov rdi, rbx",
+    "mov esi, 4096",
+    "syscall",
+    "test rax, rax",
+    "jnz 7f",
+    "mov rbx, {queue}",
+    "xor r15d, r15d",
+    "jmp runsc_systrap_mapper",
+    "7:",
+    "mov eax, {sys_exit_group}",
+    "mov edi, 1",
+    "syscall",
+    "ud2",
+
+    // The handler of guest threads' signals. Only rdx, the ucontext, is made use of; the frame begins 8 bytes before it.
+    "runsc_systrap_handler:",
+    "lea rsp, [rdx - 8]",
+    "mov rax, [rdx + {uc_rip}]",
+    "lea rcx, [rip + runsc_systrap_start]",
+    "cmp rax, rcx",
+    "jb 1f",
+    "lea rcx, [rip + runsc_systrap_end]",
+    "cmp rax, rcx",
+    "jb 8f",
+    // Guest code has trapped.
+    "1:",
+    // Alignment checks and nested-task flags are the guest's.
+    "push 2",
+    "popfq",
+    "mov rbp, rsp",
+    "and rbp, -{slot_size}",
+    "mov [rbp + {s_frame}], rdx",
+    "rdfsbase rax",
+    "mov [rbp + {s_trap_bases}], rax",
+    "rdgsbase rax",
+    "mov [rbp + {s_trap_bases} + 8], rax",
+    "mov eax, {trapped}",
+    "xchg [rbp + {s_state}], eax",
+    // From here on the trap is known.
+    "runsc_systrap_published:",
+    "cmp eax, {running_asleep}",
+    "jne runsc_systrap_wait",
+    "mov rbp, rsp",
+    "and rbp, -{slot_size}",
+    "mov eax, {sys_futex}",
+    "lea rdi, [rbp + {s_state}]",
+    "mov esi, {futex_wake}",
+    "mov edx, 1",
+    "xor r10d, r10d",
+    "syscall",
+    "jmp runsc_systrap_wait",
+    // A kick came in the lines above.
+    "runsc_systrap_rewake:",
+    "mov rbp, rsp",
+    "and rbp, -{slot_size}",
+    "mov eax, {sys_futex}",
+    "lea rdi, [rbp + {s_state}]",
+    "mov esi, {futex_wake}",
+    "mov edx, 1",
+    "xor r10d, r10d",
+    "syscall",
+    "jmp runsc_systrap_rewait",
+
+    // Waits for the sentry's answer. All it needs is a stack pointer into its slot.
+    "runsc_systrap_wait:",
+    "mov rbp, rsp",
+    "and rbp, -{slot_size}",
+    "lea rsp, [rbp + {s_restore}]",
+    "mov esi, [rbp + {s_spin}]",
+    "test esi, esi",
+    "jz 3f",
+    "rdtsc",
+    "shl rdx, 32",
+    "or rdx, rax",
+    "add rsi, rdx",
+    "2:",
+    "cmp dword ptr [rbp + {s_state}], {running}",
+    "jae runsc_systrap_restore",
+    "pause",
+    "rdtsc",
+    "shl rdx, 32",
+    "or rdx, rax",
+    "cmp rdx, rsi",
+    "jb 2b",
+    "3:",
+    "mov eax, {trapped}",
+    "mov ecx, {trapped_asleep}",
+    "lock cmpxchg [rbp + {s_state}], ecx",
+    "cmp eax, {running}",
+    "jae runsc_systrap_restore",
+    "mov eax, {sys_futex}",
+    "lea rdi, [rbp + {s_state}]",
+    "mov esi, {futex_wait}",
+    "mov edx, {trapped_asleep}",
+    "xor r10d, r10d",
+    "syscall",
+    "mov eax, [rbp + {s_state}]",
+    "cmp eax, {running}",
+    "jb 3b",
+    "jmp runsc_systrap_restore",
+    // A kick came in the lines above. It means this entry if the sentry has let the thread go already.
+    "runsc_systrap_rewait:",
+    "mov rbp, rsp",
+    "and rbp, -{slot_size}",
+    "cmp dword ptr [rbp + {s_state}], {running}",
+    "jae runsc_systrap_unentered",
+    "jmp runsc_systrap_wait",
+
+    // Enters guest code. Up to its last instruction it can be given up: the sentry knows what it wanted.
+    "runsc_systrap_restore:",
+    "mov rcx, [rbp + {s_bases} + 16]",
+    "jrcxz 4f",
+    "mov eax, -1",
+    "mov edx, -1",
+    "xrstor64 [rcx]",
+    "4:",
+    "mov rax, [rbp + {s_bases}]",
+    "wrfsbase rax",
+    "mov rax, [rbp + {s_bases} + 8]",
+    "wrgsbase rax",
+    "lea rsp, [rbp + {s_restore}]",
+    "mov rax, [rsp + 40]",
+    "mov rbx, [rsp + 48]",
+    "mov rcx, [rsp + 56]",
+    "mov rdx, [rsp + 64]",
+    "mov rsi, [rsp + 72]",
+    "mov rdi, [rsp + 80]",
+    "mov rbp, [rsp + 88]",
+    "mov r8, [rsp + 96]",
+    "mov r9, [rsp + 104]",
+    "mov r10, [rsp + 112]",
+    "mov r11, [rsp + 120]",
+    "mov r12, [rsp + 128]",
+    "mov r13, [rsp + 136]",
+    "mov r14, [rsp + 144]",
+    "mov r15, [rsp + 152]",
+    "iretq",
+    // A kick came before that: says so to the sentry.
+    "runsc_systrap_unentered:",
+    "mov rbp, rsp",
+    "and rbp, -{slot_size}",
+    "lea rsp, [rbp + {s_restore}]",
+    "mov qword ptr [rbp + {s_frame}], 0",
+    "mov eax, {trapped}",
+    "xchg [rbp + {s_state}], eax",
+    "runsc_systrap_given_up:",
+    "jmp runsc_systrap_published",
+
+    // A signal in stub code: rax is where. A kick, as a rule, or another that somebody has sent; if the host kernel has
+    // raised it, a guest has jumped here or broken its slot, and it is told what has come of it.
+    "8:",
+    "cmp dword ptr [rdx + {uc_size} + 8], 0",
+    "jg 1b",
+    "lea rcx, [rip + runsc_systrap_started]",
+    "cmp rax, rcx",
+    "jb 1b",
+    // A new thread that has just unblocked its signals.
+    "lea rcx, [rip + runsc_systrap_forked]",
+    "cmp rax, rcx",
+    "jb runsc_systrap_rewait",
+    "lea rcx, [rip + runsc_systrap_handler]",
+    "cmp rax, rcx",
+    "jb 1b",
+    "lea rcx, [rip + runsc_systrap_published]",
+    "cmp rax, rcx",
+    "jb 9f",
+    "lea rcx, [rip + runsc_systrap_wait]",
+    "cmp rax, rcx",
+    "jb runsc_systrap_rewake",
+    "lea rcx, [rip + runsc_systrap_restore]",
+    "cmp rax, rcx",
+    "jb runsc_systrap_rewait",
+    "lea rcx, [rip + runsc_systrap_given_up]",
+    "cmp rax, rcx",
+    "jb runsc_systrap_unentered",
+    "je runsc_systrap_rewake",
+    // The handler itself was interrupted before it had told the trap: this is the only register it depends on.
+    "9:",
+    "mov rdx, [rdx + {uc_rdx}]",
+    "jmp runsc_systrap_handler",
+    "runsc_systrap_end:",
+
+    // fn(control descriptor, offset of the queue page, result): the zygote, in the sentry's copy of the code.
+    //
+    // The C library has registered every thread with rseq(2), which fork inherits; so the calling thread makes a process
+    // that shares its memory, which has no registration, and that one forks the zygote as the caller's child. Neither
+    // uses the stack, which all have in common.
+    ".globl runsc_systrap_spawn",
+    ".hidden runsc_systrap_spawn",
+    "runsc_systrap_spawn:",
+    "push rbx",
+    "push r12",
+    "push r13",
+    "mov r12, rdi",
+    "mov r13, rsi",
+    "mov rbx, rdx",
+    "mov eax, {sys_clone}",
+    "mov edi, {spawn_flags}",
+    "xor esi, esi",
+    "xor edx, edx",
+    "xor r10d, r10d",
+    "xor r8d, r8d",
+    "syscall",
+    "test rax, rax",
+    "jz 1f",
+    "pop r13",
+    "pop r12",
+    "pop rbx",
+    "ret",
+    "1:",
+    "mov eax, {sys_clone}",
+    "mov edi, {zygote_flags}",
+    "xor esi, esi",
+    "syscall",
+    "test rax, rax",
+    "jz 2f",
+    "mov [rbx], rax",
+    "mov eax, {sys_exit}",
+    "xor edi, edi",
+    "syscall",
+    "ud2",
+    "2:",
+    "mov r8, r12",
+    "mov r10d, {map_flags}",
+    "mov eax, {sys_mmap}",
+    "mov rdi, {stub_base}",
+    "mov esi, 4096",
+    "mov edx, {prot_rx}",
+    "xor r9d, r9d",
+    "syscall",
+    "cmp rax, rdi",
+    "jne 3f",
+    "mov eax, {sys_mmap}",
+    "mov rdi, {constants}",
+    "mov edx, {prot_r}",
+    "mov r9d, 4096",
+    "syscall",
+    "cmp rax, rdi",
+    "jne 3f",
+    "mov eax, {sys_mmap}",
+    "mov rdi, {zygote_queue}",
+    "mov edx, {prot_rw}",
+    "mov r9, r13",
+    "syscall",
+    "cmp rax, rdi",
+    "jne 3f",
+    "mov rbx, rdi",
+    "xor r15d, r15d",
+    "mov rax, {stub_base}",
+    "jmp rax",
+    "3:",
+    "mov eax, {sys_exit_group}",
+    "mov edi, 1",
+    "syscall",
+    "ud2",
+    ".popsection",
+    sys_futex = const libc::SYS_futex,
+    sys_write = const libc::SYS_write,
+    sys_sigaltstack = const libc::SYS_sigaltstack,
+    sys_seccomp = const libc::SYS_seccomp,
+    sys_rt_sigprocmask = const libc::SYS_rt_sigprocmask,
+    sys_prctl = const libc::SYS_prctl,
+    sys_getppid = const libc::SYS_getppid,
+    sys_mmap = const libc::SYS_mmap,
+    sys_munmap = const libc::SYS_munmap,
+    sys_exit = const libc::SYS_exit,
+    sys_exit_group = const libc::SYS_exit_group,
+    sys_clone = const libc::SYS_clone,
+    futex_wait = const libc::FUTEX_WAIT,
+    futex_wake = const libc::FUTEX_WAKE,
+    seccomp_set_mode_filter = const libc::SECCOMP_SET_MODE_FILTER,
+    seccomp_filter_flag_spec_allow = const libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+    sig_setmask = const libc::SIG_SETMASK,
+    pr_set_pdeathsig = const libc::PR_SET_PDEATHSIG,
+    sigkill = const libc::SIGKILL,
+    spawn_flags = const libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES,
+    zygote_flags = const libc::CLONE_FILES | libc::CLONE_PARENT,
+    map_flags = const libc::MAP_SHARED | libc::MAP_FIXED,
+    prot_rx = const libc::PROT_READ | libc::PROT_EXEC,
+    prot_r = const libc::PROT_READ,
+    prot_rw = const libc::PROT_READ | libc::PROT_WRITE,
+    stub_base = const crate::layout::STUB_BASE,
+    constants = const CONSTANTS,
+    queue = const QUEUE,
+    zygote_queue = const ZYGOTE_QUEUE,
+    c_results = const constants::RESULTS,
+    c_program = const constants::PROGRAM,
+    c_signal_mask = const constants::SIGNAL_MASK,
+    q_request = const queue::REQUEST,
+    q_count = const queue::COUNT,
+    q_event = const queue::EVENT,
+    q_parent = const queue::PARENT,
+    q_calls = const queue::CALLS,
+    q_stride = const queue::STRIDE,
+    kind_thread = const kind::THREAD,
+    kind_fork = const kind::FORK,
+    slot_size = const SLOT_SIZE,
+    s_restore = const slot::RESTORE,
+    s_bases = const slot::BASES,
+    s_state = const slot::STATE,
+    s_spin = const slot::SPIN,
+    s_frame = const slot::FRAME,
+    s_trap_bases = const slot::TRAP_BASES,
+    s_stack_t = const slot::STACK_T,
+    trapped = const state::TRAPPED,
+    trapped_asleep = const state::TRAPPED_ASLEEP,
+    running = const state::RUNNING,
+    running_asleep = const state::RUNNING_ASLEEP,
+    uc_rip = const UC_RIP,
+    uc_rdx = const UC_RDX,
+    uc_size = const UC_SIZE,
+);
+
+unsafe extern "C" {
+    static runsc_systrap_start: u8;
+    static runsc_systrap_handler: u8;
+    static runsc_systrap_end: u8;
+    /// Makes the zygote. Gives the id of the process that has made it, which is a zombie by then, or a negated error
+    /// number; writes that of the zygote, or a negated error number, to the last argument.
+    fn runsc_systrap_spawn(control: i32, queue: u64, result: *mut i64) -> i64;
+}
+
+/// The bytes of the code page.
+pub(crate) fn code() -> &'static [u8] {
+    let start = &raw const runsc_systrap_start;
+    let len = (&raw const runsc_systrap_end).addr() - start.addr();
+    // SAFETY: the two symbols enclose the instructions above, which nothing writes.
+    unsafe { std::slice::from_raw_parts(start, len) }
+}
+
+/// Offset of the signal handler in the code page.
+pub(crate) fn handler_offset() -> u64 {
+    let offset = (&raw const runsc_systrap_handler).addr() - (&raw const runsc_systrap_start).addr();
+    u64::try_from(offset).unwrap_or(0)
+}
+
+/// Makes the zygote: gives the id of the process that has made it, to be reaped, and of the zygote itself. `queue` is the
+/// offset of its queue page in the control file. All signals must be blocked, as they stay in the zygote.
+pub(crate) fn spawn(control: i32, queue: u64) -> (i64, i64) {
+    let mut zygote = 0;
+    // SAFETY: the code keeps to the C calling convention, and the two processes it makes leave the caller's memory as it
+    // is but for the result.
+    let helper = unsafe { runsc_systrap_spawn(control, queue, &raw mut zygote) };
+    (helper, zygote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{MAX_THREADS, PAGE};
+
+    #[test]
+    fn code_fits_its_page() {
+        assert!(!code().is_empty() && code().len() < usize::try_from(PAGE).unwrap_or(0));
+        assert!(handler_offset() > 0);
+    }
+
+    #[test]
+    fn slots_are_counted_in_numbers_that_fit() {
+        assert!(u64::from(MAX_THREADS) * SLOT_SIZE <= 1 << 31);
+    }
+}

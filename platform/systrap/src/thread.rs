@@ -1,0 +1,152 @@
+//! A guest thread of a stub, and the hand-off with it.
+
+use crate::control_file::Slot;
+use crate::layout::{SLOT_SIZE, kind, slot, state};
+use crate::mapper::{Mapper, call_error, gone, plain};
+use crate::pace::Processors;
+use crate::stub_code::{KICK, THREAD_FLAGS};
+use crate::turn;
+use platform::{PlatformError, PtRegs};
+use platform_host::affinity;
+use platform_host::{process, wait};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How often in a row, a second apart, the sentry may find the same request to leave guest code unheeded. A guest can make its slot such
+/// that kicks come to nothing.
+const MAX_UNHEEDED: u32 = 10;
+
+/// A guest thread.
+pub(crate) struct StubThread {
+    pub(crate) pid: i32,
+    pub(crate) tid: i32,
+    pub(crate) slot: Slot,
+    /// Where the slot is in the stub.
+    pub(crate) addr: u64,
+    /// Whether it runs guest code, or is about to, for all the sentry knows.
+    in_guest: AtomicBool,
+    /// Whether it has been kicked since it was let go last.
+    kicked: AtomicBool,
+}
+
+/// Starts a guest thread whose slot is at `addr`.
+pub(crate) fn start(
+    mapper: &mut Mapper,
+    control: i32,
+    processors: &Processors,
+    addr: u64,
+    slot: Slot,
+) -> Result<StubThread, PlatformError> {
+    let bits = |flags: libc::c_int| u64::try_from(flags).unwrap_or(0);
+    let write = |offset: u64, word: u64| slot.word64(offset).store(word, Ordering::Relaxed);
+    // stack_t: the address, the flags, the size.
+    write(slot::STACK_T, addr + slot::STACK);
+    write(slot::STACK_T + 8, 0);
+    write(slot::STACK_T + 16, SLOT_SIZE - slot::STACK);
+    let fd = u64::try_from(control).unwrap_or(u64::MAX);
+    let (prot, flags) = (bits(libc::PROT_READ | libc::PROT_WRITE), bits(libc::MAP_SHARED | libc::MAP_FIXED));
+    let nr = u64::try_from(libc::SYS_clone).unwrap_or(u64::MAX);
+    let calls = [
+        plain(libc::SYS_mmap, [addr, SLOT_SIZE, prot, flags, fd, slot.offset()]),
+        [nr, THREAD_FLAGS, 0, addr + slot::TID, 0, 0, 0, kind::THREAD],
+    ];
+    mapper.run(&calls)?.map_err(call_error("clone"))?;
+    let pid = mapper.pid();
+    // A guest may have written another number there, but only one of a thread of its own helps it to anything.
+    let tid = i32::try_from(slot.word(slot::TID).load(Ordering::SeqCst)).unwrap_or(0);
+    process::tgkill(pid, tid, 0).map_err(|_| gone())?;
+    // The mapper's is bound to a processor, which its children inherit.
+    let _ = affinity::set(tid, processors.everywhere());
+    Ok(StubThread { pid, tid, slot, addr, in_guest: AtomicBool::new(false), kicked: AtomicBool::new(false) })
+}
+
+impl StubThread {
+    pub(crate) fn set_in_guest(&self, value: bool) {
+        self.kicked.store(false, Ordering::SeqCst);
+        self.in_guest.store(value, Ordering::SeqCst);
+    }
+
+    /// Brings the thread out of guest code, if it is there. Only the first of many does something: the thread masks
+    /// nothing, so that signals that come faster than it handles them would fill its stack.
+    pub(crate) fn kick(&self) {
+        if self.in_guest.load(Ordering::SeqCst) && !self.kicked.swap(true, Ordering::SeqCst) {
+            self.kick_again();
+        }
+    }
+
+    /// The same, for the context itself, which knows that an earlier one may have been lost.
+    pub(crate) fn kick_again(&self) {
+        // It fails only for a thread that is dying, which whoever waits for it will see.
+        let _ = process::tgkill(self.pid, self.tid, KICK);
+    }
+
+    /// Writes what the thread is to enter guest code with. `xstate` is the address of the extended state.
+    pub(crate) fn load(&self, regs: &PtRegs, xstate: u64) {
+        let words = [
+            regs.rip,
+            regs.cs,
+            regs.eflags,
+            regs.rsp,
+            regs.ss,
+            regs.rax,
+            regs.rbx,
+            regs.rcx,
+            regs.rdx,
+            regs.rsi,
+            regs.rdi,
+            regs.rbp,
+            regs.r8,
+            regs.r9,
+            regs.r10,
+            regs.r11,
+            regs.r12,
+            regs.r13,
+            regs.r14,
+            regs.r15,
+            regs.fs_base,
+            regs.gs_base,
+            xstate,
+        ];
+        for (offset, word) in (slot::RESTORE..).step_by(8).zip(words) {
+            self.slot.word64(offset).store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the thread sleeps since its last trap.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.slot.word(slot::STATE).load(Ordering::Relaxed) == state::TRAPPED_ASLEEP
+    }
+
+    /// Whether the thread has trapped.
+    pub(crate) fn is_back(&self) -> bool {
+        turn::is_back(self.slot.word(slot::STATE))
+    }
+
+    /// Lets the thread go; at its next trap it looks on for that many steps of the time-stamp counter before it sleeps.
+    pub(crate) fn release(&self, spin: u32) {
+        self.slot.word(slot::SPIN).store(spin, Ordering::Relaxed);
+        turn::release(self.slot.word(slot::STATE));
+    }
+
+    /// Sleeps until the thread traps. `is_requested` says whether it was asked to leave guest code; one that does not do
+    /// so is killed, with its stub.
+    pub(crate) fn wait(&self, is_requested: impl Fn() -> bool) -> Result<(), PlatformError> {
+        let mut unheeded = 0;
+        while !turn::sleep(self.slot.word(slot::STATE)).map_err(call_error("futex"))? {
+            unheeded = if is_requested() { unheeded + 1 } else { 0 };
+            if unheeded == MAX_UNHEEDED {
+                tracing::debug!("stub {} does not heed interruptions", self.pid);
+                process::kill_process(self.pid);
+            }
+            // It may have been killed from outside.
+            if wait::has_ended(self.pid) {
+                return Err(gone());
+            }
+            if unheeded > 0 {
+                self.kick_again();
+            }
+        }
+        Ok(())
+    }
+}
+
+const _: () = assert!(slot::BASES == slot::RESTORE + 20 * 8);
