@@ -261,8 +261,10 @@ impl Kernel {
             }
         }
         // So was this process itself. Linux: `kill_orphaned_pgrp`.
-        let connects =
-            tree.processes.get(&parent).is_some_and(|father| father.pgrp != pgrp && father.session == session);
+        let connects = tree
+            .processes
+            .get(&parent)
+            .is_some_and(|father| father.pgrp != pgrp && father.session == session);
         if connects && tree.is_orphaned_pgrp(pgrp, Some(id)) && tree.has_stopped_jobs(pgrp) {
             hang_up.push(HangUp { pgrp, goes_on: true });
         }

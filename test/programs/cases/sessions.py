@@ -324,6 +324,8 @@ def tmux():
     plain("sh", "-c", """
         tmux='tmux -S ./socket -f /dev/null'
         PS1='in ' ENV= $tmux new-session -d -x 60 -y 10 dash -i || exit
+        # The shell's first prompt: what is typed before is echoed by the terminal.
+        for i in $(seq 50); do $tmux capture-pane -p | grep -q '^in' && break; sleep 0.1; done
         $tmux send-keys 'stty size; echo $((6 * 7)) && echo ok' Enter
         for i in $(seq 50); do sleep 0.1; $tmux capture-pane -p | grep -q '^ok' && break; done
         $tmux capture-pane -p | grep -v '^$'

@@ -393,7 +393,11 @@ fn extended_attributes_by_kind() {
     assert_eq!(set(&t, &link, "user.a", 0), Err(EPERM));
     assert_eq!(vfs_removexattr(&user.0, &f, b"user.a"), Ok(()));
     assert_eq!(vfs_getxattr(&t.0, &f, b"user.a"), Err(ENODATA));
-    assert_eq!(set(&t, &f, "security.capability", 0), Ok(()));
+    assert_eq!(set(&t, &f, "security.capability", 0), Err(EINVAL), "malformed");
+    let caps = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(vfs_setxattr(&user.0, &f, b"security.capability", &caps, 0), Err(EPERM));
+    assert_eq!(vfs_setxattr(&t.0, &f, b"security.capability", &caps, 0), Ok(()));
+    assert_eq!(vfs_getxattr(&user.0, &f, b"security.capability").as_deref(), Ok(caps.as_slice()));
     assert_eq!(t.write("/f", "x"), Ok(1));
     assert_eq!(vfs_getxattr(&t.0, &f, b"security.capability"), Err(ENODATA));
 }
