@@ -9,7 +9,7 @@ TREE = "linux-source-6.1/tools/testing/selftests"
 PROGRAMS = {
     "capabilities": {"test_execve": 60},
     "clone3": {"clone3": 60, "clone3_clear_sighand": 60, "clone3_set_tid": 60, "clone3_cap_checkpoint_restore": 60},
-    "pidfd": {"pidfd_test": 120, "pidfd_fdinfo_test": 60, "pidfd_open_test": 60, "pidfd_poll_test": 120, "pidfd_wait": 60,
+    "pidfd": {"pidfd_test": 420, "pidfd_fdinfo_test": 60, "pidfd_open_test": 60, "pidfd_poll_test": 120, "pidfd_wait": 60,
               "pidfd_getfd_test": 60, "pidfd_setns_test": 60},
     "nsfs": {"owner": 60, "pidns": 60},
     "openat2": {"openat2_test": 60, "resolve_test": 60},
