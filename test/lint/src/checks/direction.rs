@@ -3,10 +3,11 @@
 use crate::{Finding, Manifest, Tree};
 
 /// The layers, lowest first. A crate may use what is below its layer.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["sentry-uapi"],
     &["sentry-sync", "platform"],
     &["sentry-auth", "platform-host"],
+    &["platform-placement"],
     &["platform-ptrace", "platform-systrap", "platform-scripted", "sentry-time"],
     &["sentry-mm"],
     &["fs-vfs", "sentry-loader"],
