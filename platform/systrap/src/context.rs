@@ -106,10 +106,7 @@ impl Context for SystrapContext {
             thread.load(&trap::loadable(regs), thread.addr + *xstate);
             let processors = &self.shared.processors;
             let spin = pace.before_release(processors, pair, placement.active(), thread.is_asleep());
-            thread.release(spin);
-            if self.interrupter.is_requested() {
-                thread.kick_again();
-            }
+            thread.release(spin, || self.interrupter.is_requested());
             let result = match pace.look_on(processors, || thread.is_back()) {
                 true => Ok(()),
                 false => thread.wait(|| self.interrupter.is_requested()),

@@ -24,7 +24,8 @@ pub(crate) struct StubThread {
     in_guest: AtomicBool,
     /// Counts entries into guest code.
     stint: AtomicU32,
-    /// Whether it has been kicked since it was let go last.
+    /// Whether it has been kicked since it was let go last. Cleared when it has been let go, not before: a kick that
+    /// reaches it earlier is lost, and must not stand for those that follow.
     kicked: AtomicBool,
 }
 
@@ -84,7 +85,6 @@ impl StubThread {
             // Written by one thread only.
             self.stint.store(self.stint.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
-        self.kicked.store(false, Ordering::SeqCst);
         self.in_guest.store(value, Ordering::SeqCst);
     }
 
@@ -96,8 +96,8 @@ impl StubThread {
         }
     }
 
-    /// The same, for the context itself, which knows that an earlier one may have been lost.
-    pub(crate) fn kick_again(&self) {
+    /// The same, for those who know that an earlier one may have been lost.
+    fn kick_again(&self) {
         // It fails only for a thread that is dying, which whoever waits for it will see.
         let _ = process::tgkill(self.pid, self.tid, KICK);
     }
@@ -145,9 +145,15 @@ impl StubThread {
     }
 
     /// Lets the thread go; at its next trap it looks on for that many steps of the time-stamp counter before it sleeps.
-    pub(crate) fn release(&self, spin: u32) {
+    /// Kicks mean this entry from here on. `is_requested` says whether somebody has asked for one since the thread was said
+    /// to be in guest code; that kick may have come too early.
+    pub(crate) fn release(&self, spin: u32, is_requested: impl Fn() -> bool) {
         self.slot.word(slot::SPIN).store(spin, Ordering::Relaxed);
         turn::release(self.slot.word(slot::STATE));
+        self.kicked.store(false, Ordering::SeqCst);
+        if is_requested() {
+            self.kick();
+        }
     }
 
     /// Sleeps until the thread traps. `is_requested` says whether it was asked to leave guest code; one that does not do

@@ -82,6 +82,9 @@ pub struct Task {
     pub(crate) killed: AtomicBool,
     /// A group stop waits for this thread.
     pub(crate) stop_requested: AtomicBool,
+    /// The signal it took out last asks it to stop, and no SIGCONT has come since. Changed with the group's signal lock
+    /// held. Linux: JOBCTL_STOP_DEQUEUED.
+    pub(crate) stop_dequeued: AtomicBool,
     pub(crate) exiting: AtomicBool,
     pub(crate) parker: Arc<Parker>,
     pub(crate) interrupter: Arc<dyn Interrupter>,
@@ -141,6 +144,7 @@ impl Task {
             sigpending: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             stop_requested: AtomicBool::new(false),
+            stop_dequeued: AtomicBool::new(false),
             exiting: AtomicBool::new(false),
             parker: Arc::new(Parker::new()),
             interrupter: new.interrupter,
