@@ -1,9 +1,9 @@
 //! A guest thread of a stub, and the hand-off with it.
 
 use crate::control_file::Slot;
-use crate::layout::{SLOT_SIZE, kind, slot, state};
+use crate::layout::{SLOT_SIZE, frame, kind, mode, slot, state};
 use crate::mapper::{Mapper, call_error, gone, plain};
-use crate::stub_code::{KICK, THREAD_FLAGS};
+use crate::stub_code::{KICK, THREAD_FLAGS, gate};
 use crate::turn;
 use platform::{PlatformError, PtRegs};
 use platform_host::{process, wait};
@@ -42,6 +42,10 @@ pub(crate) fn start(
     write(slot::STACK_T, addr + slot::STACK);
     write(slot::STACK_T + 8, 0);
     write(slot::STACK_T + 16, SLOT_SIZE - slot::STACK);
+    let gate = gate();
+    write(slot::GATE, gate.start);
+    write(slot::GATE_ELSEWHERE, gate.elsewhere);
+    write(slot::GATE_STACK, addr + slot::RESTORE);
     let fd = u64::try_from(control).unwrap_or(u64::MAX);
     let (prot, flags) = (bits(libc::PROT_READ | libc::PROT_WRITE), bits(libc::MAP_SHARED | libc::MAP_FIXED));
     let nr = u64::try_from(libc::SYS_clone).unwrap_or(u64::MAX);
@@ -102,8 +106,10 @@ impl StubThread {
         let _ = process::tgkill(self.pid, self.tid, KICK);
     }
 
-    /// Writes what the thread is to enter guest code with. `xstate` is the address of the extended state.
+    /// Writes what the thread is to enter guest code with. `xstate` is the address of the extended state, or 0 for the one
+    /// that is in the processor. Where guest code has none of its own, GS is the slot's.
     pub(crate) fn load(&self, regs: &PtRegs, xstate: u64) {
+        let gs_base = if regs.gs_base == 0 { self.addr } else { regs.gs_base };
         let words = [
             regs.rip,
             regs.cs,
@@ -126,12 +132,33 @@ impl StubThread {
             regs.r14,
             regs.r15,
             regs.fs_base,
-            regs.gs_base,
+            gs_base,
             xstate,
         ];
         for (offset, word) in (slot::RESTORE..).step_by(8).zip(words) {
             self.slot.word64(offset).store(word, Ordering::Relaxed);
         }
+        self.slot.word(slot::MODE).store(mode::ENTER, Ordering::Relaxed);
+    }
+
+    /// Has the thread return from a call that came through the gate.
+    pub(crate) fn load_result(&self, result: u64) {
+        self.slot.word64(slot::RESULT).store(result, Ordering::Relaxed);
+        self.slot.word(slot::MODE).store(mode::RETURN, Ordering::Relaxed);
+    }
+
+    /// Has the thread, which is not in guest code, write its extended state to its place in the slot.
+    pub(crate) fn save_xstate(&self) -> Result<(), PlatformError> {
+        // Kicks that come late can keep the thread from it, and so can a guest that writes to the slot.
+        for _ in 0..MAX_UNHEEDED {
+            self.slot.word(slot::MODE).store(mode::SAVE, Ordering::Relaxed);
+            self.release(0, || false);
+            self.wait(|| true)?;
+            if self.slot.word64(slot::FRAME).load(Ordering::Acquire) == frame::SAVED {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the thread sleeps since its last trap.
