@@ -89,7 +89,8 @@ impl StubThread {
             // Written by one thread only.
             self.stint.store(self.stint.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
-        self.in_guest.store(value, Ordering::SeqCst);
+        // Whoever asks for an interruption sets its mark, then looks here; the other way round on entry.
+        self.in_guest.store(value, if value { Ordering::SeqCst } else { Ordering::Release });
     }
 
     /// Brings the thread out of guest code, if it is there. Only the first of many does something: the thread masks
@@ -177,7 +178,9 @@ impl StubThread {
     pub(crate) fn release(&self, spin: u32, is_requested: impl Fn() -> bool) {
         self.slot.word(slot::SPIN).store(spin, Ordering::Relaxed);
         turn::release(self.slot.word(slot::STATE));
-        self.kicked.store(false, Ordering::SeqCst);
+        if self.kicked.load(Ordering::SeqCst) {
+            self.kicked.store(false, Ordering::SeqCst);
+        }
         if is_requested() {
             self.kick();
         }

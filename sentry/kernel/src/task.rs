@@ -90,6 +90,7 @@ pub struct Task {
     pub(crate) interrupter: Arc<dyn Interrupter>,
     run_state: AtomicU8,
     comm: Mutex<[u8; TASK_COMM_LEN], { level::LEAF }>,
+    /// CPU time in guest code and in the kernel, in steps of the time-stamp counter. Written by the task alone.
     pub(crate) utime: AtomicU64,
     pub(crate) stime: AtomicU64,
     pub(crate) nvcsw: AtomicU64,
@@ -290,8 +291,8 @@ impl Task {
     /// Its resource use so far.
     pub fn usage(&self) -> Usage {
         Usage {
-            utime: self.utime.load(Ordering::Relaxed),
-            stime: self.stime.load(Ordering::Relaxed),
+            utime: self.kernel.cpu_clock.nanos(self.utime.load(Ordering::Relaxed)),
+            stime: self.kernel.cpu_clock.nanos(self.stime.load(Ordering::Relaxed)),
             nvcsw: self.nvcsw.load(Ordering::Relaxed),
             ..Usage::default()
         }

@@ -183,7 +183,7 @@ impl MemoryManager {
         to: u64,
     ) -> Result<(), FaultError> {
         let frames = self.memory.allocate(to - from, PAGE_SIZE).map_err(|_| FaultError::OutOfMemory)?;
-        let pma = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true };
+        let pma = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, pma);
         let mut ops = Vec::new();
         push_map(&mut ops, from, &pma, vma, false);
@@ -224,9 +224,12 @@ impl MemoryManager {
             for old in inner.take_frames(at, end) {
                 self.memory.dec_ref(old);
             }
-            let pma = Pma { end, frame: frames.start, write_protected, anonymous: false };
+            let pma = Pma { end, frame: frames.start, write_protected, anonymous: false, shown: None };
             insert_pma(&mut inner.pmas, at, pma);
             push_map(&mut ops, at, &pma, vma, true);
+            if let Some(sites) = self.sites_shown(start, vma) {
+                self.show_known(inner, &mut ops, sites, vma, at, vma.file_offset(start, at));
+            }
             at = end;
         }
         self.apply(ops).map_err(|_| FaultError::OutOfMemory)?;
@@ -286,7 +289,7 @@ impl MemoryManager {
             return Err(FaultError::OutOfMemory);
         }
         let old = inner.take_frames(from, to);
-        let copy = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true };
+        let copy = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, copy);
         let mut ops = Vec::new();
         push_map(&mut ops, from, &copy, vma, true);
