@@ -22,6 +22,7 @@ mod text;
 mod uaccess;
 mod uio;
 mod vma;
+mod warm;
 
 pub use call_sites::{CallSite, CallSites, Cave};
 pub use fault::{FaultError, FaultHistory};

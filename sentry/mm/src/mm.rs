@@ -1,5 +1,6 @@
 //! Linux: include/linux/mm_types.h, `struct mm_struct`; kernel/fork.c, `dup_mmap`.
 
+use crate::fault::COW_CLUSTER;
 use crate::text::TextState;
 use crate::vma::{Pma, PmaMap, Vma, VmaMap, take_pmas};
 use crate::{FrameRange, MappedFile, MemoryFile, VmFlags};
@@ -94,6 +95,8 @@ pub(crate) struct Inner {
     pub(crate) mmap_base: u64,
     pub(crate) brk_start: u64,
     pub(crate) brk: u64,
+    /// What the next copy-on-write fault copies.
+    pub(crate) cow_cluster: u64,
     /// Bytes in VMAs.
     pub(crate) total: u64,
     /// Bytes in private writable VMAs. Linux: `data_vm`.
@@ -117,6 +120,7 @@ impl MemoryManager {
             vmas: VmaMap::new(),
             pmas: PmaMap::new(),
             mmap_base: top,
+            cow_cluster: COW_CLUSTER,
             brk_start: 0,
             brk: 0,
             total: 0,
@@ -232,6 +236,7 @@ impl MemoryManager {
             vmas: VmaMap::new(),
             pmas: PmaMap::new(),
             mmap_base: parent.mmap_base,
+            cow_cluster: COW_CLUSTER,
             brk_start: parent.brk_start,
             brk: parent.brk,
             total: 0,
@@ -240,6 +245,7 @@ impl MemoryManager {
             def_flags: VmFlags::empty(),
             peak: parent.peak,
         };
+        parent.cow_cluster = COW_CLUSTER;
         let mut parent_ops = Vec::new();
         let mut child_ops = Vec::new();
         for (start, vma) in &parent.vmas {
@@ -271,7 +277,7 @@ impl MemoryManager {
                 }
             }
             child.pmas.insert(*start, *pma);
-            push_map(&mut child_ops, *start, pma, vma, !pma.anonymous);
+            push_map(&mut child_ops, *start, pma, vma, false);
         }
         let info = self.info.lock().clone();
         let vmas: Vec<Vma> = child.vmas.values().cloned().collect();

@@ -132,7 +132,7 @@ impl CurrentTask {
     /// Puts guest code that was found in a cave back to where it would be without.
     pub(crate) fn leave_cave(&mut self, mm: &MemoryManager) {
         let rip = self.regs.rip;
-        let Some((text, site)) = site_at(mm, rip, |sites, offset| sites.site_in_cave(offset)) else { return };
+        let Some((text, site)) = site_at(mm, rip, CallSites::site_in_cave) else { return };
         let offset = match site.resume {
             Some((resume, _)) if text < resume => site.start,
             Some((_, back)) if text < back => site.behind,
@@ -145,7 +145,7 @@ impl CurrentTask {
     /// Lets guest code that goes on behind a rewritten call go on in the cave, where what stood there is now.
     pub(crate) fn enter_cave(&mut self, mm: &MemoryManager) {
         let rip = self.regs.rip;
-        let Some((text, site)) = site_at(mm, rip, |sites, offset| sites.site(offset)) else { return };
+        let Some((text, site)) = site_at(mm, rip, CallSites::site) else { return };
         let Some((resume, _)) = site.resume else { return };
         let there = rip.wrapping_add(resume.wrapping_sub(text));
         if mm.is_text_shown(there) {
@@ -158,7 +158,7 @@ impl CurrentTask {
 fn site_at(
     mm: &MemoryManager,
     addr: u64,
-    find: impl FnOnce(&CallSites, u64) -> Option<CallSite>,
+    find: fn(&CallSites, u64) -> Option<CallSite>,
 ) -> Option<(u64, CallSite)> {
     let text = mm.text_at(addr)?;
     let site = find(text.file.call_sites()?, text.offset)?;
