@@ -1,4 +1,4 @@
-//! Programs that compute and hardly ever call.
+//! Programs that compute more than they call.
 
 use super::{Stage, sh, text};
 use anyhow::Result;
@@ -26,7 +26,7 @@ pub(super) fn xz(stage: &Stage) -> Result<f64> {
     stage.timed_command(&mut command)
 }
 
-/// The same file 32 times over.
+/// The same file 32 times over: with processors that hash quickly, a row of large reads.
 pub(super) fn sha256(stage: &Stage) -> Result<f64> {
     let script = "for i in 1 2 3 4; do sha256sum \"$1\" \"$1\" \"$1\" \"$1\" \"$1\" \"$1\" \"$1\" \"$1\"; done >/dev/null";
     stage.timed_command(&mut sh(script, &[text(&stage.prepared.join("text"))?]))

@@ -142,27 +142,36 @@ fn short_reason(cell: &CellReport) -> String {
     if reason.starts_with("skipped") { "skipped".to_owned() } else { "failed".to_owned() }
 }
 
+/// Native CPU time from which on a ratio to it means something: ten clock ticks.
+const ENOUGH_CPU: f64 = 0.1;
+
 /// Seconds of CPU where they were measured; none if nowhere.
 fn cpu_table(report: &Report, style: Style) -> Option<String> {
     let measured = |row: &&RowReport| row.cells.iter().any(|cell| cell.cpu.is_some());
     let rows: Vec<&RowReport> = report.rows.iter().filter(measured).collect();
-    if rows.is_empty() {
+    let cpu = |row: &RowReport, index: usize| row.cells.get(index).and_then(|cell| cell.cpu);
+    let columns: Vec<(usize, &ColumnReport)> = report
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| rows.iter().any(|row| cpu(row, *index).is_some()))
+        .collect();
+    if columns.is_empty() {
         return None;
     }
     let mut table = empty_table(style);
     let mut header = vec![String::new()];
-    header.extend(report.columns.iter().map(|column| column.name.clone()));
+    header.extend(columns.iter().map(|(_, column)| column.name.clone()));
     table.set_header(header);
     for row in rows {
-        let native = row.cells.first().and_then(|cell| cell.cpu);
+        let native = cpu(row, 0).filter(|native| *native >= ENOUGH_CPU);
         let mut line = vec![row.title.clone()];
-        line.extend(row.cells.iter().enumerate().map(|(index, cell)| {
-            let Some(cpu) = cell.cpu else { return "–".to_owned() };
-            let seconds = units::value(cpu, row.unit);
-            match native.filter(|native| index > 0 && *native > 0.0) {
-                Some(native) => format!("{seconds}  {}×", units::digits(cpu / native)),
-                None => seconds,
+        line.extend(columns.iter().map(|(index, _)| match (cpu(row, *index), native) {
+            (Some(seconds), Some(native)) if *index > 0 => {
+                format!("{}  {}×", units::value(seconds, row.unit), units::digits(seconds / native))
             }
+            (Some(seconds), _) => units::value(seconds, row.unit),
+            (None, _) => "–".to_owned(),
         }));
         table.add_row(line);
     }
