@@ -85,7 +85,9 @@ fn colour(report: &Report, index: usize) -> &'static str {
 fn legend(report: &Report) -> Group {
     let mut group = Group::new();
     let mut x = MARGIN;
-    for (index, column) in report.columns.iter().enumerate().skip(1) {
+    let drawn =
+        |index: usize| report.rows.iter().any(|row| row.cells.get(index).is_some_and(|c| c.ratio.is_some()));
+    for (index, column) in report.columns.iter().enumerate().filter(|(index, _)| drawn(*index)) {
         let dot = Circle::new().set("cx", x).set("cy", 18).set("r", 5).set("fill", colour(report, index));
         group = group.add(dot).add(label(x + 9.0, 22.0, &column.name));
         #[allow(clippy::cast_precision_loss, reason = "short names")]
