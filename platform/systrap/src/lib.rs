@@ -23,6 +23,7 @@ mod layout;
 mod mapper;
 mod pace;
 mod process;
+mod spawn_code;
 mod stub_code;
 mod thread;
 mod trap;

@@ -1,8 +1,7 @@
 //! The code of a stub.
 //!
-//! Three things happen in it. The *mapper*, a stub's first thread, makes the calls its queue page names. A *guest
-//! thread* runs guest code, and comes to the signal handler whenever that traps. And the zygote begins in the sentry's
-//! own copy of the code, before it has replaced its memory.
+//! Two things happen in it. The *mapper*, a stub's first thread, makes the calls its queue page names. A *guest
+//! thread* runs guest code, and comes to the signal handler whenever that traps.
 //!
 //! The mapper keeps what it knows in registers and reads nothing but pages that the stub cannot write to, since guest
 //! threads share its memory. Guest threads need no such care: what they may call is harmless with any arguments
@@ -16,7 +15,7 @@
 //! of that part, each of which can be done again.
 
 use crate::layout::{
-    CONSTANTS, QUEUE, SLOT_SIZE, STUB_BASE, ZYGOTE_QUEUE, constants, frame, kind, mode, queue, slot, state,
+    CONSTANTS, QUEUE, SLOT_SIZE, STUB_BASE, constants, frame, kind, mode, queue, slot, state,
 };
 use std::arch::global_asm;
 
@@ -411,80 +410,6 @@ global_asm!(
     "and rdx, -16",
     "jmp runsc_systrap_handler",
     "runsc_systrap_end:",
-
-    // fn(control descriptor, offset of the queue page, result): the zygote, in the sentry's copy of the code.
-    //
-    // The C library has registered every thread with rseq(2), which fork inherits; so the calling thread makes a process
-    // that shares its memory, which has no registration, and that one forks the zygote as the caller's child. Neither
-    // uses the stack, which all have in common.
-    ".globl runsc_systrap_spawn",
-    ".hidden runsc_systrap_spawn",
-    "runsc_systrap_spawn:",
-    "push rbx",
-    "push r12",
-    "push r13",
-    "mov r12, rdi",
-    "mov r13, rsi",
-    "mov rbx, rdx",
-    "mov eax, {sys_clone}",
-    "mov edi, {spawn_flags}",
-    "xor esi, esi",
-    "xor edx, edx",
-    "xor r10d, r10d",
-    "xor r8d, r8d",
-    "syscall",
-    "test rax, rax",
-    "jz 1f",
-    "pop r13",
-    "pop r12",
-    "pop rbx",
-    "ret",
-    "1:",
-    "mov eax, {sys_clone}",
-    "mov edi, {zygote_flags}",
-    "xor esi, esi",
-    "syscall",
-    "test rax, rax",
-    "jz 2f",
-    "mov [rbx], rax",
-    "mov eax, {sys_exit}",
-    "xor edi, edi",
-    "syscall",
-    "ud2",
-    "2:",
-    "mov r8, r12",
-    "mov r10d, {map_flags}",
-    "mov eax, {sys_mmap}",
-    "mov rdi, {stub_base}",
-    "mov esi, 4096",
-    "mov edx, {prot_rx}",
-    "xor r9d, r9d",
-    "syscall",
-    "cmp rax, rdi",
-    "jne 3f",
-    "mov eax, {sys_mmap}",
-    "mov rdi, {constants}",
-    "mov edx, {prot_r}",
-    "mov r9d, 4096",
-    "syscall",
-    "cmp rax, rdi",
-    "jne 3f",
-    "mov eax, {sys_mmap}",
-    "mov rdi, {zygote_queue}",
-    "mov edx, {prot_rw}",
-    "mov r9, r13",
-    "syscall",
-    "cmp rax, rdi",
-    "jne 3f",
-    "mov rbx, rdi",
-    "xor r15d, r15d",
-    "mov rax, {stub_base}",
-    "jmp rax",
-    "3:",
-    "mov eax, {sys_exit_group}",
-    "mov edi, 1",
-    "syscall",
-    "ud2",
     ".popsection",
     sys_futex = const libc::SYS_futex,
     sys_write = const libc::SYS_write,
@@ -493,11 +418,8 @@ global_asm!(
     sys_rt_sigprocmask = const libc::SYS_rt_sigprocmask,
     sys_prctl = const libc::SYS_prctl,
     sys_getppid = const libc::SYS_getppid,
-    sys_mmap = const libc::SYS_mmap,
     sys_munmap = const libc::SYS_munmap,
-    sys_exit = const libc::SYS_exit,
     sys_exit_group = const libc::SYS_exit_group,
-    sys_clone = const libc::SYS_clone,
     futex_wait = const libc::FUTEX_WAIT,
     futex_wake = const libc::FUTEX_WAKE,
     seccomp_set_mode_filter = const libc::SECCOMP_SET_MODE_FILTER,
@@ -505,16 +427,8 @@ global_asm!(
     sig_setmask = const libc::SIG_SETMASK,
     pr_set_pdeathsig = const libc::PR_SET_PDEATHSIG,
     sigkill = const libc::SIGKILL,
-    spawn_flags = const libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES,
-    zygote_flags = const libc::CLONE_FILES | libc::CLONE_PARENT,
-    map_flags = const libc::MAP_SHARED | libc::MAP_FIXED,
-    prot_rx = const libc::PROT_READ | libc::PROT_EXEC,
-    prot_r = const libc::PROT_READ,
-    prot_rw = const libc::PROT_READ | libc::PROT_WRITE,
-    stub_base = const STUB_BASE,
     constants = const CONSTANTS,
     queue = const QUEUE,
-    zygote_queue = const ZYGOTE_QUEUE,
     c_results = const constants::RESULTS,
     c_program = const constants::PROGRAM,
     c_signal_mask = const constants::SIGNAL_MASK,
@@ -580,9 +494,6 @@ unsafe extern "C" {
     static runsc_systrap_gate_saved: u8;
     static runsc_systrap_gate_published: u8;
     static runsc_systrap_end: u8;
-    /// Makes the zygote. Gives the id of the process that has made it, which is a zombie by then, or a negated error
-    /// number; writes that of the zygote, or a negated error number, to the last argument.
-    fn runsc_systrap_spawn(control: i32, queue: u64, result: *mut i64) -> i64;
 }
 
 /// The bytes of the code page.
@@ -628,16 +539,6 @@ pub(crate) fn gate() -> Gate {
         saved: at(&raw const runsc_systrap_gate_saved),
         end: at(&raw const runsc_systrap_gate_published),
     }
-}
-
-/// Makes the zygote: gives the id of the process that has made it, to be reaped, and of the zygote itself. `queue` is the
-/// offset of its queue page in the control file. All signals must be blocked, as they stay in the zygote.
-pub(crate) fn spawn(control: i32, queue: u64) -> (i64, i64) {
-    let mut zygote = 0;
-    // SAFETY: the code keeps to the C calling convention, and the two processes it makes leave the caller's memory as it
-    // is but for the result.
-    let helper = unsafe { runsc_systrap_spawn(control, queue, &raw mut zygote) };
-    (helper, zygote)
 }
 
 #[cfg(test)]
