@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Effort {
     /// Repetitions of a row.
     pub(crate) repeat: usize,
-    /// Of a whole program.
+    /// Of a whole program, and of what has to settle first.
     pub(crate) repeat_programs: usize,
     /// What a column may spend on a row before it is not repeated any more.
     pub(crate) patience: Duration,
@@ -26,9 +26,8 @@ impl Effort {
             Measure::Work { .. } | Measure::HandOff => self.repeat,
             // Over soon, and the most scattered.
             Measure::Do | Measure::FirstOutput => 2 * self.repeat,
-            Measure::IdleMemory(1) => self.repeat.min(3),
+            Measure::IdleMemory(1) | Measure::Program(_) => self.repeat_programs,
             Measure::IdleMemory(_) | Measure::IdleCpu => 1,
-            Measure::Program(_) => self.repeat_programs,
         }
     }
 }

@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -185,33 +185,38 @@ pub(super) fn thread_create_join(budget: Duration) -> Result<f64> {
     seconds_per(budget, sys::create_and_join)
 }
 
-/// `threads` call at once: seconds, of the clock on the wall, for each of their calls.
+/// `threads` call at once, each equally often: seconds, of the clock on the wall, for each of their calls.
 ///
-/// It takes five times the budget, since many threads need a while until each has had its turn.
-pub(super) fn many_threads(budget: Duration, threads: usize) -> Result<f64> {
-    let stop = AtomicBool::new(false);
-    let go = AtomicBool::new(false);
-    let (calls, took) = thread::scope(|scope| -> Result<(u64, Duration)> {
-        let caller = || {
-            let mut calls = 0_u64;
-            while !stop.load(Ordering::Relaxed) {
-                black_box(getppid());
-                calls += u64::from(go.load(Ordering::Relaxed));
-            }
-            calls
-        };
-        let callers: Vec<_> = (0..threads).map(|_| scope.spawn(caller)).collect();
-        // Let them all begin before the count does.
-        thread::sleep(budget);
-        let begin = Instant::now();
-        go.store(true, Ordering::Relaxed);
-        thread::sleep(budget * 4);
-        stop.store(true, Ordering::Relaxed);
-        let took = begin.elapsed();
-        let counts = callers.into_iter().map(|c| c.join().unwrap_or(0));
-        Ok((counts.sum(), took))
-    })?;
-    ensure!(calls > 0, "no call returned");
-    #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53 calls")]
-    Ok(took.as_secs_f64() / calls as f64)
+/// The calls are doubled until they take twice the budget, so that starting the threads does not count.
+pub(super) fn many_threads(budget: Duration, threads: u32) -> Result<f64> {
+    let mut calls = 64;
+    loop {
+        let took = at_once(threads, calls)?;
+        if took >= budget * 2 {
+            return Ok(took.as_secs_f64() / f64::from(threads) / f64::from(calls));
+        }
+        calls = calls.checked_mul(2).context("calls that take no time")?;
+    }
+}
+
+/// How long it takes until all threads have made so many calls.
+fn at_once(threads: u32, calls: u32) -> Result<Duration> {
+    let parties = usize::try_from(threads)? + 1;
+    let (there, go) = (Barrier::new(parties), Barrier::new(parties));
+    let mut begin = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                there.wait();
+                go.wait();
+                for _ in 0..calls {
+                    black_box(getppid());
+                }
+            });
+        }
+        there.wait();
+        begin = Instant::now();
+        go.wait();
+    });
+    Ok(begin.elapsed())
 }
