@@ -5,10 +5,11 @@ use crate::dir::Listing;
 use crate::fd_cache::FdSlot;
 use crate::pages::HostPages;
 use crate::super_block::{HostShared, Key, key};
-use crate::{names, open, xattr};
+use crate::xattr::{self, KnownAcls};
+use crate::{names, open};
 use fs_vfs::{
-    Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, NewNode, Rename, SetAttr, SuperBlock, TaskContext,
-    XattrFlags,
+    AclType, Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, NewNode, PosixAcl, Rename, SetAttr,
+    SuperBlock, TaskContext, XattrFlags,
 };
 use platform_host::fs::{self, HostStat};
 use sentry_sync::{Mutex, level};
@@ -67,6 +68,8 @@ pub(crate) struct HostInode {
     pages: OnceLock<Arc<HostPages>>,
     /// File capabilities, asked for at every exec; the outer `None`: not known.
     pub(crate) capability: Mutex<Option<Option<Vec<u8>>>, { level::LEAF }>,
+    /// Access control lists.
+    pub(crate) acls: Mutex<KnownAcls, { level::LEAF }>,
 }
 
 /// The filesystem's part of an inode.
@@ -104,6 +107,7 @@ impl HostShared {
                 listing: Mutex::new(None),
                 pages: OnceLock::new(),
                 capability: Mutex::new(None),
+                acls: Mutex::default(),
             };
             Inode::new(sb.clone(), stat.ino, file_type, attr::rdev(stat), Box::new(ops))
         });
@@ -316,6 +320,7 @@ impl InodeOps for HostInode {
         }
         if let Some(perm) = change.perm {
             self.chmod(inode.file_type(), perm)?;
+            self.acls.lock().forget();
         }
         if change.atime.is_some() || change.mtime.is_some() {
             let now = inode.sb().clocks.realtime();
@@ -437,6 +442,28 @@ impl InodeOps for HostInode {
 
     fn removexattr(&self, inode: &Inode, name: &[u8]) -> Result<(), Errno> {
         xattr::remove(self, inode.file_type(), name)
+    }
+
+    fn get_acl(&self, inode: &Inode, kind: AclType) -> Result<Option<Arc<PosixAcl>>, Errno> {
+        xattr::get_acl(self, inode.file_type(), kind)
+    }
+
+    /// With a list the host sets the permission bits, all that the list does not say included; without one they are set
+    /// by themselves.
+    fn set_acl(
+        &self,
+        inode: &Arc<Inode>,
+        kind: AclType,
+        acl: Option<Arc<PosixAcl>>,
+        perm: Option<u32>,
+    ) -> Result<(), Errno> {
+        xattr::set_acl(self, inode.file_type(), kind, acl.as_deref())?;
+        if let Some(perm) = perm {
+            self.chmod(inode.file_type(), perm)?;
+        }
+        self.acls.lock().forget();
+        self.changed();
+        Ok(())
     }
 }
 

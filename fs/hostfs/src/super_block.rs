@@ -174,8 +174,8 @@ impl HostFs {
             caches: Mutex::new(VecDeque::new()),
         });
         let flags = match params.sharing {
-            Sharing::Exclusive => SuperFlags::empty(),
-            Sharing::Shared => SuperFlags::REVALIDATE,
+            Sharing::Exclusive => SuperFlags::POSIXACL,
+            Sharing::Shared => SuperFlags::POSIXACL | SuperFlags::REVALIDATE,
         };
         let sb = SuperBlock::new(
             params.fs_type,

@@ -6,8 +6,8 @@ use crate::super_block::OvlShared;
 use crate::whiteout::is_private_xattr;
 use crate::{names, rename};
 use fs_vfs::{
-    Access, Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, NewNode, Rename, SetAttr, SuperBlock,
-    TaskContext, XattrFlags, generic_permission,
+    Access, AclType, Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, NewNode, PosixAcl, Rename,
+    SetAttr, SuperBlock, TaskContext, XattrFlags, inode_generic_permission,
 };
 use sentry_auth::Cred;
 use sentry_sync::{Mutex, RwLock, level};
@@ -159,7 +159,7 @@ impl InodeOps for OvlInode {
     /// Both the task and whoever mounted the overlay must be allowed to. A lower file is not written but read, to be
     /// copied. Linux: `ovl_permission`.
     fn permission(&self, inode: &Inode, cred: &Cred, access: Access) -> Result<(), Errno> {
-        generic_permission(&self.getattr(inode)?, inode.file_type(), cred, access)?;
+        inode_generic_permission(inode, &self.getattr(inode)?, cred, access)?;
         if self.fs.mounter.privileged {
             return Ok(());
         }
@@ -308,6 +308,22 @@ impl InodeOps for OvlInode {
         }
         let upper = self.copy_up(inode)?;
         upper.ops().removexattr(&upper, name)
+    }
+
+    fn get_acl(&self, _inode: &Inode, kind: AclType) -> Result<Option<Arc<PosixAcl>>, Errno> {
+        self.real()?.get_acl(kind)
+    }
+
+    /// Linux: `ovl_posix_acl_xattr_set`.
+    fn set_acl(
+        &self,
+        inode: &Arc<Inode>,
+        kind: AclType,
+        acl: Option<Arc<PosixAcl>>,
+        perm: Option<u32>,
+    ) -> Result<(), Errno> {
+        let upper = self.copy_up(inode)?;
+        upper.ops().set_acl(&upper, kind, acl, perm)
     }
 }
 

@@ -44,6 +44,8 @@ mod open;
 mod path;
 mod pipe;
 mod poll;
+mod posix_acl;
+mod posix_acl_xattr;
 mod proc_namespace;
 mod propagation;
 mod protected;
@@ -87,6 +89,7 @@ pub use fs_context::{
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
+    inode_generic_permission,
 };
 pub use inode_cache::InodeCache;
 pub use inotify::{
@@ -121,6 +124,7 @@ pub use open::{
 pub use path::Path;
 pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
 pub use poll::PollTable;
+pub use posix_acl::{AclEntry, AclTag, AclType, NewAcls, PosixAcl};
 pub use proc_namespace::{show_mountinfo, show_vfsmnt, show_vfsstat};
 pub use propagation::Propagation;
 pub use protected::ProtectedNames;

@@ -347,6 +347,7 @@ fn register(kernel: &Arc<Kernel>, cpuinfo: &[u8]) -> Result<()> {
     let all = || -> Result<(), Errno> {
         vfs.filesystems().register(Arc::new(fs_tmpfs::TmpfsType::new(kernel.memory.clone(), total)))?;
         vfs.filesystems().register(Arc::new(fs_tmpfs::RamfsType::new(kernel.memory.clone())))?;
+        vfs.filesystems().register(Arc::new(fs_overlay::OverlayType))?;
         fs_devtmpfs::register_mem_devices(vfs, &kernel.memory)?;
         fs_devpts::register(kernel)?;
         vfs.filesystems().register(Arc::new(sentry_kernel::MqueueType))?;

@@ -81,7 +81,7 @@ impl Fixture {
         // The ids of the test: those of the directory it made.
         let attr = self.dir().getattr()?;
         let (uid, gid): (Kuid, Kgid) = (attr.uid, attr.gid);
-        dir.ops().create(dir, &self.ctx, name.as_bytes(), NewNode { kind, perm: 0o700, uid, gid })
+        dir.ops().create(dir, &self.ctx, name.as_bytes(), NewNode::new(kind, 0o700, uid, gid))
     }
 
     pub(super) fn open(&self, inode: &Arc<Inode>, flags: OpenFlags) -> Result<Arc<File>, Errno> {

@@ -16,6 +16,7 @@ mod nsfs;
 mod opener;
 mod others;
 mod pid;
+mod posix_acl;
 mod setgroups;
 mod setgroups_file;
 mod setns;
