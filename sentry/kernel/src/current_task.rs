@@ -41,6 +41,8 @@ pub struct CurrentTask {
     pub(crate) exception: crate::arch::Exception,
     /// The number of the system call being served. Linux: `orig_ax`, -1 outside.
     pub(crate) in_syscall: Option<u64>,
+    /// It has become a user with too many processes. Linux: `PF_NPROC_EXCEEDED`.
+    pub(crate) nproc_exceeded: bool,
     /// Set by exit: the thread ends with this wait status.
     pub(crate) exit_status: Option<i32>,
     /// Time asleep since the task left guest code: no CPU time.
@@ -65,6 +67,7 @@ impl CurrentTask {
             faults: FaultHistory::default(),
             exception: crate::arch::Exception::default(),
             in_syscall: None,
+            nproc_exceeded: false,
             exit_status: None,
             slept: Cell::new(Duration::ZERO),
             mq_attr: Cell::new(None),

@@ -167,6 +167,8 @@ impl CurrentTask {
             tree.tasks.remove(&own);
             self.task().set_pid(leader.clone());
             tree.tasks.insert(leader.global(), self.task().clone());
+            let nproc = self.group.dead_leader_nproc.lock().take();
+            drop(nproc);
         }
         self.group.signal().exec_thread = None;
         Ok(())

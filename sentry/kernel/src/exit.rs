@@ -118,8 +118,11 @@ impl Kernel {
                 dead.add(&task.usage());
             }
             tree.tasks.remove(&tid);
+            let nproc = task.take_nproc();
             let id = group.id();
             if tid == id {
+                // A zombie counts.
+                *group.dead_leader_nproc.lock() = nproc;
                 let remains = DeadLeader { comm: task.comm(), cred: task.cred() };
                 let old = group.dead_leader.lock().replace(remains);
                 drop(old);

@@ -21,6 +21,7 @@ mod kcmp;
 mod kernel;
 mod mqueue;
 mod namespaces;
+mod nproc;
 mod nsproxy;
 mod nsset;
 mod pid;
