@@ -8,8 +8,8 @@ use crate::super_block::{HostShared, Key, key};
 use crate::xattr::{self, KnownAcls};
 use crate::{names, open};
 use fs_vfs::{
-    AclType, Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, NewNode, PosixAcl, Rename, SetAttr,
-    SuperBlock, TaskContext, XattrFlags,
+    AclType, Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, MountFlags, NewNode, PosixAcl, Rename,
+    SetAttr, SuperBlock, TaskContext, XattrFlags,
 };
 use platform_host::fs::{self, HostStat};
 use sentry_sync::{Mutex, level};
@@ -18,6 +18,7 @@ use sentry_uapi::errno::{EINVAL, EIO, ENOENT, EROFS, ESTALE};
 use sentry_uapi::fcntl::OpenFlags;
 use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Where a file is found.
@@ -68,6 +69,9 @@ pub(crate) struct HostInode {
     pages: OnceLock<Arc<HostPages>>,
     /// File capabilities, asked for at every exec; the outer `None`: not known.
     pub(crate) capability: Mutex<Option<Option<Vec<u8>>>, { level::LEAF }>,
+    /// What a mount forbids that the file was ever found through. Who can choose by which of several it is looked up
+    /// must not gain by that.
+    mount_flags: AtomicU32,
     /// Access control lists.
     pub(crate) acls: Mutex<KnownAcls, { level::LEAF }>,
 }
@@ -107,11 +111,13 @@ impl HostShared {
                 listing: Mutex::new(None),
                 pages: OnceLock::new(),
                 capability: Mutex::new(None),
+                mount_flags: AtomicU32::new(0),
                 acls: Mutex::default(),
             };
             Inode::new(sb.clone(), stat.ino, file_type, attr::rdev(stat), Box::new(ops))
         });
         if let Ok(node) = host_inode(&inode) {
+            node.mount_flags.fetch_or(self.mount_flags(stat).bits(), Ordering::Relaxed);
             if let Some(place) = place {
                 node.add_place(place, stat.nlink);
             }
@@ -442,6 +448,10 @@ impl InodeOps for HostInode {
 
     fn removexattr(&self, inode: &Inode, name: &[u8]) -> Result<(), Errno> {
         xattr::remove(self, inode.file_type(), name)
+    }
+
+    fn mount_flags(&self, _inode: &Inode) -> MountFlags {
+        MountFlags::from_bits_truncate(self.mount_flags.load(Ordering::Relaxed))
     }
 
     fn get_acl(&self, inode: &Inode, kind: AclType) -> Result<Option<Arc<PosixAcl>>, Errno> {

@@ -1,6 +1,6 @@
 //! Linux: fs/overlayfs/copy_up.c.
 
-use crate::inode::{Origin, OvlInode, Place, need_upper, ovl_inode};
+use crate::inode::{Origin, OvlInode, Place, inherit_mount_flags, need_upper, ovl_inode};
 use crate::whiteout::{is_private_xattr, lookup_real};
 use fs_vfs::{
     AclType, Attr, File, FileType, Inode, LinkTarget, NewNode, NodeKind, SetAttr, SetTime, TaskContext,
@@ -57,6 +57,7 @@ impl OvlInode {
         let attr = lower.getattr()?;
         // Known before anybody can find the upper file by its name.
         let mark = |upper: &Inode| {
+            inherit_mount_flags(upper, lower.ops().mount_flags(lower));
             if lower.is_dir() || attr.nlink <= 1 {
                 upper.attached_or(|| Origin { ino: inode.ino(), lower: lower.clone() });
             }

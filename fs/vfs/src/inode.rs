@@ -1,7 +1,8 @@
 //! Linux: include/linux/fs.h, `struct inode` and `struct inode_operations`.
 
 use crate::{
-    Access, AclType, Attr, FileOps, FileType, NewAcls, Path, PosixAcl, SetAttr, SuperBlock, TaskContext,
+    Access, AclType, Attr, FileOps, FileType, MountFlags, NewAcls, Path, PosixAcl, SetAttr, SuperBlock,
+    TaskContext,
 };
 use bitflags::bitflags;
 use sentry_auth::{CapSet, Cred, Kgid, Kuid, capable_wrt_inode_uidgid};
@@ -285,6 +286,13 @@ pub trait InodeOps: Any + Send + Sync {
     fn removexattr(&self, inode: &Inode, name: &[u8]) -> Result<(), Errno> {
         let _ = (inode, name);
         Err(ENODATA)
+    }
+
+    /// What the mount forbids that a filesystem has the file from, where the mount is none of this kernel's: `NOSUID`,
+    /// `NODEV`, `NOEXEC`. Counts as flags of the mount it is seen through do.
+    fn mount_flags(&self, inode: &Inode) -> MountFlags {
+        let _ = inode;
+        MountFlags::empty()
     }
 
     /// An access control list of the file. Only called with [`crate::SuperFlags::POSIXACL`], and never for symbolic

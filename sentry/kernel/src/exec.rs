@@ -424,7 +424,7 @@ fn map_image<R: FnMut() -> u64>(
 /// # Errors
 /// `EACCES`.
 pub fn may_exec(file: &File) -> Result<(), Errno> {
-    if file.inode().file_type() != FileType::Regular || file.path().mnt.is_noexec() {
+    if file.inode().file_type() != FileType::Regular || file.path().is_noexec() {
         Err(EACCES)
     } else {
         Ok(())

@@ -12,6 +12,7 @@ use sentry_mm::{IoDst, IoSrc, MemoryFile};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EIO;
 use sentry_uapi::fcntl::OpenFlags;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ impl Fixture {
             writable,
             sharing,
             owners,
+            mount_flags: HashMap::new(),
             ids_from_host: None,
             ids_to_host: None,
             max_fds: 8,
