@@ -2,7 +2,7 @@
 
 use crate::syscall::SyscallExit;
 use crate::{Kernel, OffsetClock, RunState, Task};
-use fs_vfs::{FdTable, FsStruct, MountNamespace, Resource, Sleep, TaskContext, Vfs};
+use fs_vfs::{FdTable, FsStruct, MountNamespace, Namespace, Resource, Sleep, TaskContext, Vfs};
 use platform::{Context, PtRegs};
 use sentry_auth::{CapSet, Cred, UserNamespace, cred_cap_issubset};
 use sentry_mm::{FaultHistory, MemoryManager, MmLimits};
@@ -218,8 +218,8 @@ impl TaskContext for CurrentTask {
         self.pid_ns().user_ns.clone()
     }
 
-    fn net_user_ns(&self) -> Arc<UserNamespace> {
-        self.task.ns().net.user_ns.clone()
+    fn net_ns(&self) -> Option<Arc<dyn Namespace>> {
+        Some(self.task.ns().net.clone())
     }
 
     fn timens_offset(&self, boottime: bool) -> i64 {
