@@ -17,7 +17,7 @@ pub enum PlatformKind {
 
 impl PlatformKind {
     /// The names of the back-ends there are, in the order in which `auto` tries them.
-    pub const NAMES: [&str; 2] = ["ptrace", "systrap"];
+    pub const NAMES: [&str; 2] = ["systrap", "ptrace"];
 }
 
 impl FromStr for PlatformKind {

@@ -95,13 +95,11 @@ fn new_platform(kind: PlatformKind, memory: &MemoryFile) -> Result<Arc<dyn Platf
         PlatformKind::Systrap => {
             SystrapPlatform::new(fd()?).map_err(|e| anyhow!("--platform=systrap: {e}"))?
         }
-        // Under systrap, a process that ends as it is stopped and continued can be left hanging; until that is understood
-        // it is the second choice.
-        PlatformKind::Auto => match PtracePlatform::new(fd()?) {
-            Ok(ptrace) => ptrace,
+        PlatformKind::Auto => match SystrapPlatform::new(fd()?) {
+            Ok(systrap) => systrap,
             Err(error) => {
-                tracing::debug!("not ptrace: {error}");
-                SystrapPlatform::new(fd()?)?
+                tracing::debug!("not systrap: {error}");
+                PtracePlatform::new(fd()?)?
             }
         },
     };
