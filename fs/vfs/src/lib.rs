@@ -117,7 +117,7 @@ pub use notify_change::{
     UTIME_NOW, UTIME_OMIT, do_fchmod, do_fchmodat, do_fchown, do_fchownat, do_ftruncate, do_truncate,
     do_utimes_fd, do_utimes_path, file_remove_privs, setfl, vfs_chmod, vfs_chown,
 };
-pub use nsfs::{Namespace, NsFile, NsKind, ns_get_name};
+pub use nsfs::{Namespace, NsFile, NsKind, ns_get_name, open_related_ns};
 pub use open::{
     OpenHow, OpenOp, Resolve, build_open_flags, dentry_open, do_filp_open, do_open_execat, do_sys_open,
 };

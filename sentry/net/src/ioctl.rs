@@ -2,7 +2,7 @@
 
 use crate::proto_ops::ProtoOps;
 use crate::{NetDevice, NetNamespace, SockAddr};
-use fs_vfs::TaskContext;
+use fs_vfs::{TaskContext, open_related_ns};
 use sentry_auth::{CapSet, ns_capable};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EADDRNOTAVAIL, EFAULT, EINVAL, ENODEV, ENOTTY, EOPNOTSUPP, EPERM};
@@ -30,6 +30,13 @@ pub(crate) fn sock_ioctl(
     }
     match cmd {
         SIOCGIFCONF => ifconf(&ops.sock().net, ctx, arg).map(|()| 0),
+        SIOCGSKNS => {
+            let net = &ops.sock().net;
+            if !ns_capable(&ctx.cred(), &net.user_ns, CapSet::NET_ADMIN) {
+                return Err(EPERM);
+            }
+            open_related_ns(ctx, net.clone())
+        }
         SIOCGIFNAME..=SIOCGIFMAP => {
             let mm = ctx.mm()?;
             let request: Ifreq = mm.read_obj(arg)?;

@@ -1,5 +1,6 @@
 //! User namespaces, and the namespaces that they own.
 
+mod boundary;
 mod capability;
 mod create;
 mod exec;
