@@ -83,7 +83,15 @@ impl XstateLayout {
     /// # Errors
     /// [`PlatformError::Unavailable`] on a processor without XSAVE.
     pub fn of_host() -> Result<XstateLayout, PlatformError> {
-        let features = enabled_features() & !XFEATURE_MASK_XTILE;
+        XstateLayout::of_host_within(u64::MAX)
+    }
+
+    /// The same, without features that are not in `mask`.
+    ///
+    /// # Errors
+    /// As [`XstateLayout::of_host`].
+    pub fn of_host_within(mask: u64) -> Result<XstateLayout, PlatformError> {
+        let features = enabled_features() & !XFEATURE_MASK_XTILE & mask;
         if features & XFEATURE_MASK_SSE == 0 {
             return Err(PlatformError::Unavailable("the processor must have XSAVE".into()));
         }
@@ -126,6 +134,11 @@ impl XstateLayout {
         }
         put(&mut initial, XSTATE_BV_OFFSET, &u64::to_ne_bytes(xstate_bv));
         XstateLayout { features, mxcsr_mask, initial }
+    }
+
+    /// The features, as bits of XCR0.
+    pub fn features(&self) -> u64 {
+        self.features
     }
 
     /// The image after execve(2).
