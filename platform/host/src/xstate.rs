@@ -172,8 +172,11 @@ impl XstateLayout {
     }
 
     /// Turns an image that a signal frame held, or that a guest may have written to, into one like those of a register
-    /// set: what software keeps beside the state is as the host kernel writes it there.
+    /// set: what software keeps beside the state is as the host kernel writes it there, and features that are not of this
+    /// layout are left out.
     pub fn normalise(&self, image: &mut [u8]) {
+        let xstate_bv = u64_at(image, XSTATE_BV_OFFSET).unwrap_or(0) & self.features;
+        put(image, XSTATE_BV_OFFSET, &xstate_bv.to_ne_bytes());
         put(image, XFEATURES_OFFSET, &[0; SOFTWARE_END - XFEATURES_OFFSET]);
         put(image, XFEATURES_OFFSET, &self.features.to_ne_bytes());
     }

@@ -75,7 +75,10 @@ impl Space {
     pub(crate) fn join(&self) -> Result<(), PlatformError> {
         let mut state = self.state.lock();
         if state.closed {
-            return Err(PlatformError::Host { what: "switch to an address space that was left", errno: EBUSY });
+            return Err(PlatformError::Host {
+                what: "switch to an address space that was left",
+                errno: EBUSY,
+            });
         }
         state.members += 1;
         Ok(())
@@ -149,8 +152,7 @@ impl Space {
                 let region = Region { start: *addr, end: addr + len, offset: *offset, prot: *prot };
                 regions.insert(region);
                 let fill = *populate || *len <= EAGER;
-                let stale =
-                    if fill { false } else { self.table().clear(region.start, region.end, garbage) };
+                let stale = if fill { false } else { self.table().clear(region.start, region.end, garbage) };
                 Ok(stale | if fill { self.enter(&region, true)? } else { false })
             }
             MapOp::Map { backing: Backing::HostFile { .. }, .. } => {
@@ -199,7 +201,8 @@ impl Space {
             AccessType::Read | AccessType::Unknown => Prot::READ,
         };
         // The processor knows no access without reading.
-        let allowed = if needed == Prot::READ { !region.prot.is_empty() } else { region.prot.contains(needed) };
+        let allowed =
+            if needed == Prot::READ { !region.prot.is_empty() } else { region.prot.contains(needed) };
         if !allowed {
             return Ok(FaultResult::Denied);
         }

@@ -101,9 +101,7 @@ impl Arena {
     pub(crate) fn word(&self, page: PhysPage, index: u64) -> &AtomicU64 {
         let offset = page.0 - ARENA_START + index % (PAGE / 8) * 8;
         // SAFETY: a page lies in the arena, so the word does; it is aligned, and lives as long as the arena.
-        unsafe {
-            AtomicU64::from_ptr(self.base.as_ptr().add(usize::try_from(offset).unwrap_or(0)).cast())
-        }
+        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(usize::try_from(offset).unwrap_or(0)).cast()) }
     }
 
     /// Copies bytes to the start of a page.

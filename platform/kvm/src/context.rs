@@ -1,6 +1,7 @@
 //! The processor state of one task.
 
 use crate::address_space::{FaultResult, KvmAddressSpace, Space};
+use crate::arena::PAGE;
 use crate::interrupt::KvmInterrupter;
 use crate::pool::Pool;
 use crate::trap::{self, Exception, GENERAL_PROTECTION, is_canonical};
@@ -66,12 +67,12 @@ impl KvmContext {
                     self.vcpu.insert(vcpu)
                 }
             };
-            let mut lease = vcpu.lease.lock();
-            let ours = lease.belongs_to(&self.owner);
-            if !ours || vcpu.reserved.load(Ordering::SeqCst) {
-                if ours {
-                    lease.evict(self.pool.vm())?;
-                }
+            let Some(mut lease) = vcpu.lease_of(&self.owner) else {
+                self.vcpu = None;
+                continue;
+            };
+            if vcpu.reserved.load(Ordering::SeqCst) {
+                lease.evict(self.pool.vm())?;
                 drop(lease);
                 self.vcpu = None;
                 continue;
@@ -114,7 +115,8 @@ impl Context for KvmContext {
         if !is_canonical(regs.rip) {
             return Ok(GENERAL_PROTECTION);
         }
-        let mut spurious = 0;
+        // The page of the last fault that was none, and how often it was that one.
+        let (mut last, mut spurious) = (0, 0);
         loop {
             match self.run(&space, regs)? {
                 Exit::Syscall => return Ok(Trap::Syscall),
@@ -129,10 +131,10 @@ impl Context for KvmContext {
                     if let Some(trap) = self.trap_of(exception, &space, regs)? {
                         return Ok(trap);
                     }
-                    spurious += 1;
-                    if let Some((addr, access)) = exception.page_fault()
-                        && spurious > MAX_SPURIOUS
-                    {
+                    let Some((addr, access)) = exception.page_fault() else { continue };
+                    spurious = if addr / PAGE == last { spurious + 1 } else { 0 };
+                    last = addr / PAGE;
+                    if spurious > MAX_SPURIOUS {
                         return Ok(Trap::Fault(Fault { addr, access }));
                     }
                 }
@@ -142,11 +144,8 @@ impl Context for KvmContext {
 
     fn fp_state(&mut self) -> Result<FpState, PlatformError> {
         let vm = self.pool.vm();
-        if let Some(vcpu) = &self.vcpu {
-            let lease = vcpu.lease.lock();
-            if lease.belongs_to(&self.owner) {
-                return lease.fp_state(vm);
-            }
+        if let Some(lease) = self.vcpu.as_ref().and_then(|vcpu| vcpu.lease_of(&self.owner)) {
+            return lease.fp_state(vm);
         }
         let initial = || FpState::from_bytes(vm.cpuid.xstate.initial().to_vec());
         Ok(self.owner.fp.lock().clone().unwrap_or_else(initial))
@@ -154,11 +153,8 @@ impl Context for KvmContext {
 
     fn set_fp_state(&mut self, state: &FpState) -> Result<(), PlatformError> {
         let image = self.pool.vm().cpuid.xstate.checked(state)?;
-        if let Some(vcpu) = &self.vcpu {
-            let lease = vcpu.lease.lock();
-            if lease.belongs_to(&self.owner) {
-                return lease.set_fp_state(image);
-            }
+        if let Some(lease) = self.vcpu.as_ref().and_then(|vcpu| vcpu.lease_of(&self.owner)) {
+            return lease.set_fp_state(image);
         }
         *self.owner.fp.lock() = Some(FpState::from_bytes(image.to_vec()));
         Ok(())

@@ -19,7 +19,6 @@ const X86_CR4_FSGSBASE: u64 = 1 << 16;
 const X86_CR4_PCIDE: u64 = 1 << 17;
 const X86_CR4_OSXSAVE: u64 = 1 << 18;
 const X86_CR4_SMEP: u64 = 1 << 20;
-const X86_CR4_SMAP: u64 = 1 << 21;
 
 /// Features of leaf 1 (ecx), leaf 7 (ebx, ecx) and leaf 0x80000001 (ecx).
 const LEAF1_ECX_VMX: u32 = 1 << 5;
@@ -27,7 +26,6 @@ const LEAF1_ECX_PCID: u32 = 1 << 17;
 const LEAF1_ECX_XSAVE: u32 = 1 << 26;
 const LEAF7_EBX_FSGSBASE: u32 = 1;
 const LEAF7_EBX_SMEP: u32 = 1 << 7;
-const LEAF7_EBX_SMAP: u32 = 1 << 20;
 const LEAF7_ECX_UMIP: u32 = 1 << 2;
 const LEAF7_ECX_PKU: u32 = 1 << 3;
 const EXT1_ECX_SVM: u32 = 1 << 2;
@@ -64,10 +62,10 @@ impl GuestCpuid {
         if basic.ecx & LEAF1_ECX_XSAVE == 0 || structured.ebx & LEAF7_EBX_FSGSBASE == 0 {
             return Err(unavailable(format_args!("/dev/kvm offers guests no XSAVE or FSGSBASE")));
         }
+        // SMAP stays off: ring 0 follows no pointer of the guest's, and with it QEMU's emulation has `lret` of ring 3 fault.
         let optional = [
             (basic.ecx & LEAF1_ECX_PCID, X86_CR4_PCIDE),
             (structured.ebx & LEAF7_EBX_SMEP, X86_CR4_SMEP),
-            (structured.ebx & LEAF7_EBX_SMAP, X86_CR4_SMAP),
             (structured.ecx & LEAF7_ECX_UMIP, X86_CR4_UMIP),
         ];
         let always = X86_CR4_PAE
@@ -76,10 +74,8 @@ impl GuestCpuid {
             | X86_CR4_OSXMMEXCPT
             | X86_CR4_FSGSBASE
             | X86_CR4_OSXSAVE;
-        let cr4 = optional
-            .into_iter()
-            .filter(|(feature, _)| *feature != 0)
-            .fold(always, |cr4, (_, bit)| cr4 | bit);
+        let cr4 =
+            optional.into_iter().filter(|(feature, _)| *feature != 0).fold(always, |cr4, (_, bit)| cr4 | bit);
         let supported = u64::from(extended_state.edx) << 32 | u64::from(extended_state.eax);
         let xstate = XstateLayout::of_host_within(supported & !XFEATURE_MASK_PKRU)?;
         let phys_bits = (leaf(0x8000_0008, 0).eax & 0xff).clamp(36, 52);

@@ -37,14 +37,14 @@ impl KvmDevice {
                 return Err(unavailable(format_args!("/dev/kvm is software-only here ({module})")));
             }
         }
-        let fd = fs::File::options().read(true).write(true).open("/dev/kvm").map_err(|error| {
-            match error.kind() {
-                io::ErrorKind::NotFound => unavailable(format_args!("there is no /dev/kvm here")),
-                io::ErrorKind::PermissionDenied => {
-                    unavailable(format_args!("/dev/kvm may not be opened by this user"))
-                }
-                _ => unavailable(format_args!("/dev/kvm: {error}")),
+        let fd = fs::File::options().read(true).write(true).open("/dev/kvm").map_err(|error| match error
+            .kind()
+        {
+            io::ErrorKind::NotFound => unavailable(format_args!("there is no /dev/kvm here")),
+            io::ErrorKind::PermissionDenied => {
+                unavailable(format_args!("/dev/kvm may not be opened by this user"))
             }
+            _ => unavailable(format_args!("/dev/kvm: {error}")),
         })?;
         // SAFETY: the descriptor was just opened and is owned by nobody else.
         let kvm = unsafe { Kvm::from_raw_fd(fd.into_raw_fd()) };
@@ -82,9 +82,7 @@ fn check(kvm: &Kvm) -> Result<(), PlatformError> {
     if kvm.get_api_version() != KVM_API_VERSION {
         return Err(unavailable(format_args!("/dev/kvm has another interface than that of Linux")));
     }
-    let enabled = |path: &str| {
-        fs::read_to_string(path).is_ok_and(|text| matches!(text.trim(), "Y" | "1"))
-    };
+    let enabled = |path: &str| fs::read_to_string(path).is_ok_and(|text| matches!(text.trim(), "Y" | "1"));
     if !SECOND_LEVEL.into_iter().any(enabled) {
         return Err(unavailable(format_args!("/dev/kvm works without nested paging here")));
     }

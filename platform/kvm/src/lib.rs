@@ -22,6 +22,7 @@ mod page_table;
 mod percpu;
 mod pool;
 mod regions;
+pub mod requests;
 mod trap;
 mod vcpu;
 mod vm;

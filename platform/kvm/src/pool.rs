@@ -192,13 +192,9 @@ impl Pool {
     /// Takes back the processor of an owner that is done with it.
     pub(crate) fn give_back(&self, vcpu: &Arc<Vcpu>, owner: &Arc<Owner>) {
         let mut queue = self.queue.lock();
-        {
-            let mut lease = vcpu.lease.lock();
-            if !lease.belongs_to(owner) {
-                return;
-            }
-            lease.owner = None;
-        }
+        let Some(mut lease) = vcpu.lease_of(owner) else { return };
+        lease.owner = None;
+        drop(lease);
         // One that is reserved already belongs to whoever it was handed to.
         if vcpu.reserve() && !self.hand_over(&mut queue, vcpu) {
             queue.free.push(vcpu.clone());

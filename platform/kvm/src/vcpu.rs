@@ -12,6 +12,7 @@ use crate::percpu::{
     CR3, FRAME, FS_BASE, GDT_LIMIT, GS_BASE, INFO, KERNEL_CS, KERNEL_DS, PerCpu, SYSRET_BASE, TSS_LIMIT,
     TSS_SELECTOR, VECTOR,
 };
+use crate::requests::KVM_SET_DEVICE_ATTR;
 use crate::trap::{Exception, is_canonical};
 use crate::vm::{IDT_LIMIT, Vm, host};
 use kvm_bindings::{
@@ -19,7 +20,7 @@ use kvm_bindings::{
     kvm_segment, kvm_sregs, kvm_xcrs, kvm_xsave,
 };
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use platform::{FpState, PlatformError, PtRegs};
 use platform_host::process::tgkill;
 use std::os::fd::AsRawFd;
@@ -38,8 +39,6 @@ const MSR_STAR: u32 = 0xc000_0081;
 const MSR_LSTAR: u32 = 0xc000_0082;
 const MSR_CSTAR: u32 = 0xc000_0083;
 const MSR_SYSCALL_MASK: u32 = 0xc000_0084;
-/// `_IOW(KVMIO, 0xe1, struct kvm_device_attr)`, which the crate has for other descriptors only.
-const KVM_SET_DEVICE_ATTR: libc::c_ulong = 0x4018_aee1;
 /// Every flag that `syscall` can clear. Linux: `syscall_init`.
 const SYSCALL_MASK: u64 = 0x25_7fd5;
 
@@ -146,6 +145,19 @@ impl Vcpu {
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
         // It fails for a thread that has just ended, and does no harm to one that is elsewhere.
         let _ = tgkill(pid, self.tid.load(Ordering::SeqCst), KICK);
+    }
+
+    /// The lease, if the processor still holds this owner's extended state. Nobody else's guest code is waited for.
+    pub(crate) fn lease_of(&self, owner: &Arc<Owner>) -> Option<MutexGuard<'_, Lease>> {
+        loop {
+            match self.lease.try_lock() {
+                Some(lease) => return lease.belongs_to(owner).then_some(lease),
+                // It is not the caller's, so somebody has claimed it and put the caller's state aside.
+                None if self.is_running() => return None,
+                // Somebody is about to.
+                None => std::thread::yield_now(),
+            }
+        }
     }
 
     /// Reserves it, unless it is in use. Whoever holds the lease finds the mark, or had it when this looked.
@@ -293,8 +305,9 @@ impl Lease {
             addr: u64::try_from((&raw const offset).addr()).unwrap_or(0),
             flags: 0,
         };
+        let request = libc::c_ulong::from(KVM_SET_DEVICE_ATTR);
         // SAFETY: the request reads the structure, and eight bytes at the address in it; both live until it returns.
-        if unsafe { libc::ioctl(self.fd.as_raw_fd(), KVM_SET_DEVICE_ATTR, &raw const attr) } == 0 {
+        if unsafe { libc::ioctl(self.fd.as_raw_fd(), request, &raw const attr) } == 0 {
             return Ok(());
         }
         // Before Linux 5.16: right to within the time this call takes.

@@ -45,14 +45,16 @@ impl Confinement {
         Confinement { sockets, control, writes_to_host: writes_to_host(spec) }
     }
 
-    /// Enters it, with all threads there are and will be. There is no way back.
+    /// Enters it, with all threads there are and will be. There is no way back. `kvm` is the virtual machine, if guests
+    /// run in one.
     ///
     /// # Errors
     /// When the host refuses it; the sentry must not go on then.
-    pub fn enter(self) -> Result<()> {
+    pub fn enter(self, kvm: Option<RawFd>) -> Result<()> {
         violation::install(self.control);
-        filter::install(&filter::Needs { sockets: &self.sockets, writes_to_host: self.writes_to_host })
-            .context("cannot install the seccomp filter")
+        let needs =
+            filter::Needs { sockets: &self.sockets, writes_to_host: self.writes_to_host, kvm };
+        filter::install(&needs).context("cannot install the seccomp filter")
     }
 }
 
@@ -109,7 +111,7 @@ mod tests {
             ForkResult::Child => {
                 prctl::set_no_new_privs().unwrap();
                 let confinement = Confinement { sockets: vec![control], control, writes_to_host };
-                let code = if confinement.enter().is_ok() { probe() } else { 99 };
+                let code = if confinement.enter(None).is_ok() { probe() } else { 99 };
                 violation::exit_now(code)
             }
             ForkResult::Parent { child } => {

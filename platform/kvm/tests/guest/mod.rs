@@ -42,7 +42,9 @@ impl Machine {
         };
         let memory = File::from(fd);
         memory.set_len(FILE_SIZE).unwrap();
-        let platform = KvmPlatform::with_vcpus(KvmDevice::open().unwrap(), memory.try_clone().unwrap().into(), max).unwrap();
+        let platform =
+            KvmPlatform::with_vcpus(KvmDevice::open().unwrap(), memory.try_clone().unwrap().into(), max)
+                .unwrap();
         Machine { platform, memory }
     }
 
