@@ -81,7 +81,12 @@ impl KvmContext {
             let left = || self.pool.left();
             let exit = vcpu.run(&mut lease, self.pool.vm(), space, regs, &self.interrupter, left);
             drop(lease);
-            self.pool.released(vcpu);
+            if matches!(exit, Ok(Exit::NotEntered)) {
+                // It has not had its slice: the host kernel may have taken all of it to move the processor to this thread.
+                vcpu.due.store(false, Ordering::SeqCst);
+            } else {
+                self.pool.released(vcpu);
+            }
             return exit;
         }
     }
@@ -122,7 +127,7 @@ impl Context for KvmContext {
                 Exit::Syscall => return Ok(Trap::Syscall),
                 Exit::Interrupted => return Ok(Trap::Interrupted),
                 Exit::NoMemory => return Ok(trap::bus_error(0)),
-                Exit::Kicked => {
+                Exit::Kicked | Exit::NotEntered => {
                     if self.interrupter.take() {
                         return Ok(Trap::Interrupted);
                     }
@@ -154,7 +159,7 @@ impl Context for KvmContext {
     fn set_fp_state(&mut self, state: &FpState) -> Result<(), PlatformError> {
         let image = self.pool.vm().cpuid.xstate.checked(state)?;
         if let Some(lease) = self.vcpu.as_ref().and_then(|vcpu| vcpu.lease_of(&self.owner)) {
-            return lease.set_fp_state(image);
+            return lease.set_fp_state(self.pool.vm(), image);
         }
         *self.owner.fp.lock() = Some(FpState::from_bytes(image.to_vec()));
         Ok(())

@@ -44,8 +44,6 @@ pub(crate) struct Pool {
     max: usize,
     all: RwLock<Vec<Arc<Vcpu>>>,
     queue: Mutex<Queue>,
-    /// Length of the queue.
-    waiting: AtomicUsize,
     /// Threads that wait for processors to leave guest code.
     shooters: AtomicUsize,
     shot: Mutex<()>,
@@ -63,7 +61,6 @@ impl Pool {
             max,
             all: RwLock::default(),
             queue: Mutex::default(),
-            waiting: AtomicUsize::new(0),
             shooters: AtomicUsize::new(0),
             shot: Mutex::default(),
             any_left: Condvar::new(),
@@ -90,7 +87,6 @@ impl Pool {
                 None => {
                     let waiter = Arc::new(Waiter::default());
                     queue.waiters.push_back(waiter.clone());
-                    self.waiting.fetch_add(1, Ordering::SeqCst);
                     waiter
                 }
             }
@@ -126,12 +122,12 @@ impl Pool {
         lease.evict(&self.vm)?;
         let state = owner.fp.lock().take();
         let initial = self.vm.cpuid.xstate.initial();
-        lease.set_fp_state(state.as_ref().map_or(initial, |state| state.as_bytes()))?;
+        lease.set_fp_state(&self.vm, state.as_ref().map_or(initial, |state| state.as_bytes()))?;
         lease.owner = Some(owner.clone());
         Ok(())
     }
 
-    fn wait(&self, waiter: &Waiter) -> Arc<Vcpu> {
+    fn wait(&self, waiter: &Arc<Waiter>) -> Arc<Vcpu> {
         loop {
             let mut given = waiter.given.lock();
             if given.is_none() {
@@ -141,13 +137,16 @@ impl Pool {
                 return vcpu;
             }
             drop(given);
-            self.preempt();
+            self.preempt(waiter);
         }
     }
 
-    /// Has the next processor in turn come out of guest code, or hands an idle one over.
-    fn preempt(&self) {
+    /// Has the next processor in turn come out of guest code, or hands an idle one over, if `waiter` is the first in line.
+    fn preempt(&self, waiter: &Arc<Waiter>) {
         let mut queue = self.queue.lock();
+        if !queue.waiters.front().is_some_and(|first| Arc::ptr_eq(first, waiter)) {
+            return;
+        }
         let all = self.all.read();
         let next = queue.last_preempted + 1;
         let order = (0..all.len()).map(|n| (next + n) % all.len());
@@ -157,6 +156,7 @@ impl Pool {
             };
             queue.last_preempted = index;
             if vcpu.is_running() {
+                vcpu.due.store(true, Ordering::SeqCst);
                 vcpu.kick();
                 return;
             }
@@ -173,15 +173,15 @@ impl Pool {
             vcpu.reserved.store(false, Ordering::SeqCst);
             return false;
         };
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
         *waiter.given.lock() = Some(vcpu.clone());
         waiter.changed.notify_one();
         true
     }
 
-    /// To be called when guest code has stopped on a processor and its lease is not held: somebody may wait for it.
+    /// To be called when guest code has stopped on a processor and its lease is not held. Before its slice is over it stays
+    /// with its context, since a change of threads is not cheap.
     pub(crate) fn released(&self, vcpu: &Arc<Vcpu>) {
-        if self.waiting.load(Ordering::SeqCst) != 0 {
+        if vcpu.due.load(Ordering::SeqCst) && vcpu.due.swap(false, Ordering::SeqCst) {
             let mut queue = self.queue.lock();
             if vcpu.reserve() {
                 self.hand_over(&mut queue, vcpu);

@@ -68,6 +68,8 @@ pub(crate) struct Vcpu {
     pub(crate) lease: Mutex<Lease>,
     /// Handed to a waiting thread, and not to be taken by others.
     pub(crate) reserved: AtomicBool,
+    /// Somebody waits, and this one has had its slice.
+    pub(crate) due: AtomicBool,
     /// The address space whose guest code it runs, or is about to; 0 for none.
     running_in: AtomicU64,
     /// Counts runs.
@@ -90,6 +92,8 @@ pub(crate) enum Exit {
     NoMemory,
     /// A kick; the registers are between two instructions.
     Kicked,
+    /// A kick before the first instruction.
+    NotEntered,
     /// There was a request before guest code was entered.
     Interrupted,
 }
@@ -119,6 +123,7 @@ impl Vcpu {
         Ok(Vcpu {
             lease: Mutex::new(lease),
             reserved: AtomicBool::new(false),
+            due: AtomicBool::new(false),
             running_in: AtomicU64::new(0),
             stint: AtomicU32::new(0),
             tid: AtomicI32::new(0),
@@ -234,12 +239,12 @@ impl Vcpu {
                         self.immediate_exit().store(0, Ordering::SeqCst);
                         continue;
                     }
-                    if in_user {
-                        lease.read_user(&sregs, regs);
-                    } else {
-                        lease.undo_switch(&sregs, previous.take());
-                    }
                     lease.return_to_ring0(&sregs)?;
+                    if !in_user {
+                        lease.undo_switch(&sregs, previous.take());
+                        return Ok(Exit::NotEntered);
+                    }
+                    lease.read_user(&sregs, regs);
                     return Ok(if matches!(end, End::NoMemory) { Exit::NoMemory } else { Exit::Kicked });
                 }
             }
@@ -530,7 +535,9 @@ impl Lease {
     }
 
     /// Loads an image that was checked.
-    pub(crate) fn set_fp_state(&self, image: &[u8]) -> Result<(), PlatformError> {
+    pub(crate) fn set_fp_state(&self, vm: &Vm, image: &[u8]) -> Result<(), PlatformError> {
+        let mut image = image.to_vec();
+        vm.cpuid.xstate.write_out_legacy(&mut image);
         let mut xsave = kvm_xsave::default();
         for (word, bytes) in xsave.region.iter_mut().zip(image.chunks_exact(4)) {
             *word = bytes.try_into().map_or(0, u32::from_ne_bytes);

@@ -136,3 +136,17 @@ fn malformed_images_are_refused_and_change_nothing() {
     assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
     assert_eq!(regs.rdi, 42);
 }
+
+#[test]
+#[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
+fn a_reset_takes_the_control_words_along() {
+    // ldmxcsr [rdi]; syscall; stmxcsr [rdi]; syscall
+    let machine = Machine::with_code(&[0x0f, 0xae, 0x17, 0x0f, 0x05, 0x0f, 0xae, 0x1f, 0x0f, 0x05]);
+    machine.write(DATA_OFFSET, &0x7f80_u64.to_ne_bytes());
+    let (aspace, mut context) = (machine.aspace(), machine.context());
+    let mut regs = platform::PtRegs { rdi: DATA, ..regs() };
+    assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
+    context.reset_fp_state().unwrap();
+    assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
+    assert_eq!(machine.read_u64(DATA_OFFSET), 0x1f80);
+}

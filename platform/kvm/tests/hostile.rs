@@ -190,10 +190,11 @@ const PRIVILEGED: &[(&str, &[u8])] = &[
 #[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
 fn privileged_instructions_are_signals() {
     let mut victim = Victim::new();
-    // What Linux lets a program do, or what differs between processors; QEMU's takes any word for a segment base.
+    // What Linux lets a program do, or what differs between processors; QEMU's takes any word for a segment base, and a lock
+    // of anything.
     let harmless = [
-        "wrfsbase", "cpuid", "rdtscp", "sgdt", "sidt", "sldt", "str", "smsw", "vmcall", "vmmcall", "vmfunc",
-        "mwait", "monitor", "enclu", "iretq",
+        "wrfsbase", "lock", "cpuid", "rdtscp", "sgdt", "sidt", "sldt", "str", "smsw", "vmcall", "vmmcall",
+        "vmfunc", "mwait", "monitor", "enclu", "iretq",
     ];
     for (name, code) in PRIVILEGED {
         for flags in [0, TRAP_FLAG] {
