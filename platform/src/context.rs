@@ -87,6 +87,12 @@ pub trait Context {
         aspace: &Arc<dyn AddressSpace>,
     ) -> Result<Box<dyn Context + Send>, PlatformError>;
 
+    /// Whether the trap that [`Self::switch`] returned last was a call through [`crate::Platform::call_gate`]. If it was, and
+    /// the next switch has the same `rip`, guest code goes on where that call said.
+    fn used_gate(&self) -> bool {
+        false
+    }
+
     /// Gives up what ties this context to its present address space, because the task leaves it (execve, exit).
     ///
     /// When the last context of an address space has left, no guest code runs under its mappings, and it must not be

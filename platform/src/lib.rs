@@ -11,12 +11,14 @@
 
 mod address_space;
 pub mod arch;
+mod call_gate;
 mod context;
 mod error;
 mod stats;
 
 pub use address_space::{AddressSpace, Backing, MapOp, Prot};
 pub use arch::{FpState, PtRegs};
+pub use call_gate::CallGate;
 pub use context::{AccessType, Context, Fault, GuestSignal, Interrupter, Trap};
 pub use error::PlatformError;
 pub use stats::PlatformStats;
@@ -40,6 +42,11 @@ pub trait Platform: Send + Sync {
     /// A context for a task that starts in a fresh address space. A thread or a process that will share the
     /// address space of a running task is made by [`Context::new_sibling`] instead.
     fn new_context(&self) -> Result<Box<dyn Context + Send>, PlatformError>;
+
+    /// The way into the sentry for call sites that were rewritten; `None` where each call traps anyway.
+    fn call_gate(&self) -> Option<CallGate> {
+        None
+    }
 
     /// The back-end's counters.
     fn stats(&self) -> &PlatformStats;

@@ -19,7 +19,7 @@ pub enum PlatformKind {
 
 impl PlatformKind {
     /// The names of the back-ends there are, in the order in which `auto` tries them.
-    pub const NAMES: [&str; 3] = ["kvm", "ptrace", "systrap"];
+    pub const NAMES: [&str; 3] = ["kvm", "systrap", "ptrace"];
 }
 
 impl FromStr for PlatformKind {

@@ -8,7 +8,7 @@ use crate::super_block::HostShared;
 use fs_vfs::{ExtentAt, Extents};
 use platform_host::fs::{self, HostStat};
 use platform_host::io::{preadv, pwritev};
-use sentry_mm::{FrameRange, IoDst, IoSrc, MapFault, Mappable, MappingSet, PAGE_SIZE};
+use sentry_mm::{CallSites, FrameRange, IoDst, IoSrc, MapFault, Mappable, MappingSet, PAGE_SIZE};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, EIO, ENOMEM};
@@ -31,6 +31,7 @@ pub(crate) struct HostPages {
     data: Mutex<Data, { level::PAGE_CACHE }>,
     generation: AtomicU64,
     mappings: MappingSet,
+    call_sites: CallSites,
     has_dirty: AtomicBool,
 }
 
@@ -95,6 +96,7 @@ impl HostPages {
             data: Mutex::default(),
             generation: AtomicU64::new(0),
             mappings: MappingSet::default(),
+            call_sites: CallSites::default(),
             has_dirty: AtomicBool::new(false),
         })
     }
@@ -117,6 +119,7 @@ impl HostPages {
 
     /// A shared mapping that may write comes or goes. False when the last one has gone.
     pub(crate) fn map_writable(&self, come: bool) -> bool {
+        self.call_sites.refuse_all();
         let mut data = self.data.lock();
         data.writable = if come { data.writable + 1 } else { data.writable.saturating_sub(1) };
         data.writable > 0
@@ -203,6 +206,7 @@ impl HostPages {
 
     /// The host's bytes of a range were written: brings frames up to date.
     pub(crate) fn written(&self, fd: BorrowedFd<'_>, pos: u64, len: u64) -> Result<(), Errno> {
+        self.call_sites.forget();
         let data = self.data.lock();
         let end = pos.saturating_add(len);
         let mut at = pos;
@@ -269,6 +273,7 @@ impl HostPages {
 
     /// The file was truncated, or extended, to `size`.
     pub(crate) fn truncated(&self, size: u64) -> Result<(), Errno> {
+        self.call_sites.forget();
         {
             let data = self.data.lock();
             if let ExtentAt::Data(frames) = data.extents.at(size) {
@@ -282,6 +287,7 @@ impl HostPages {
 
     /// Drops the frames of a range, modified or not, and takes them out of all address spaces.
     pub(crate) fn forget(&self, offset: u64, len: u64) {
+        self.call_sites.forget();
         let end = page_up(offset.saturating_add(len));
         let gone = {
             let mut data = self.data.lock();
@@ -371,6 +377,10 @@ impl Mappable for HostPages {
 
     fn mappings(&self) -> &MappingSet {
         &self.mappings
+    }
+
+    fn call_sites(&self) -> Option<&CallSites> {
+        Some(&self.call_sites)
     }
 
     fn msync(&self, offset: u64, len: u64) -> Result<(), Errno> {

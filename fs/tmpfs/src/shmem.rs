@@ -4,7 +4,7 @@
 use crate::memfd::Seals;
 use crate::quota::Quota;
 use fs_vfs::{ExtentAt as At, Extents};
-use sentry_mm::{FrameRange, IoDst, IoSrc, MappingSet, MemoryFile, PAGE_SIZE};
+use sentry_mm::{CallSites, FrameRange, IoDst, IoSrc, MappingSet, MemoryFile, PAGE_SIZE};
 use sentry_sync::{RwLock, RwLockWriteGuard, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBUSY, EFAULT, EFBIG, EINVAL, ENOMEM, ENOSPC, EPERM};
@@ -36,6 +36,7 @@ pub struct ShmemFile {
     pub(crate) data: RwLock<Data, { level::INODE }>,
     pub(crate) generation: AtomicU64,
     pub(crate) mappings: MappingSet,
+    pub(crate) call_sites: CallSites,
 }
 
 pub(crate) struct Data {
@@ -72,6 +73,7 @@ impl ShmemFile {
             }),
             generation: AtomicU64::new(0),
             mappings: MappingSet::default(),
+            call_sites: CallSites::default(),
         })
     }
 
@@ -123,6 +125,7 @@ impl ShmemFile {
         if data.seals.intersects(Seals::WRITE | Seals::FUTURE_WRITE) {
             return Err(EPERM);
         }
+        self.call_sites.forget();
         let count = u64::try_from(count).map_err(|_| EFBIG)?;
         let mut end = pos.checked_add(count).filter(|end| i64::try_from(*end).is_ok()).ok_or(EFBIG)?;
         if data.seals.contains(Seals::GROW) && end > data.size {
@@ -248,6 +251,7 @@ impl ShmemFile {
                 return Ok(());
             }
             data.size = size;
+            self.call_sites.forget();
             self.drop_reserve(&mut data);
             self.zero_part(&data, size, page_up(size))?;
             self.generation.fetch_add(1, Ordering::SeqCst);
@@ -270,6 +274,7 @@ impl ShmemFile {
             if data.seals.intersects(Seals::WRITE | Seals::FUTURE_WRITE) {
                 return Err(EPERM);
             }
+            self.call_sites.forget();
             if first > last {
                 return self.zero_part(&data, offset, end);
             }
@@ -392,6 +397,7 @@ impl ShmemFile {
             return Err(EPERM);
         }
         data.writable_mappings += 1;
+        self.call_sites.refuse_all();
         Ok(())
     }
 }

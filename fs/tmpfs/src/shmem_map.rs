@@ -2,7 +2,7 @@
 
 use crate::shmem::{Data, FaultAround, ShmemFile, page_up};
 use fs_vfs::ExtentAt as At;
-use sentry_mm::{FrameRange, MapFault, Mappable, MappingSet};
+use sentry_mm::{CallSites, FrameRange, MapFault, Mappable, MappingSet};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::ENOMEM;
 use std::sync::atomic::Ordering;
@@ -68,6 +68,10 @@ impl Mappable for ShmemFile {
 
     fn mappings(&self) -> &MappingSet {
         &self.mappings
+    }
+
+    fn call_sites(&self) -> Option<&CallSites> {
+        Some(&self.call_sites)
     }
 
     fn msync(&self, _offset: u64, _len: u64) -> Result<(), Errno> {

@@ -27,11 +27,34 @@ pub(crate) struct SystrapContext {
 struct Attachment {
     process: Arc<StubProcess>,
     thread: Arc<StubThread>,
-    /// Where in the thread's slot the extended state is.
-    xstate: u64,
+    /// Where in the thread's slot the extended state is; `None` for the processor.
+    xstate: Option<u64>,
+    /// The call through the gate that the thread has come back with, if it has.
+    gate: Option<GateCall>,
     pace: Pace,
     /// `None` before the first switch: it is the host thread of that one which belongs to it.
     pair: Option<Arc<Pair<StubThread>>>,
+}
+
+/// A call that came through the gate.
+struct GateCall {
+    /// The registers it was told with, while they still stand in the slot.
+    regs: Option<PtRegs>,
+    /// The address behind the call, and where guest code goes on in place of it.
+    rip: u64,
+    resume: u64,
+}
+
+impl GateCall {
+    /// Whether `regs` are those of the call with nothing but a result added.
+    fn returns_with(&self, regs: &PtRegs) -> bool {
+        /// Single steps and nested tasks, which must begin with guest code and not before.
+        const SLOW_FLAGS: u64 = 0x4_4100;
+        self.regs.as_ref().is_some_and(|told| {
+            let told = PtRegs { rax: regs.rax, orig_rax: regs.orig_rax, ..*told };
+            told == *regs && regs.eflags & SLOW_FLAGS == 0
+        })
+    }
 }
 
 fn process_of(aspace: &Arc<dyn AddressSpace>) -> Result<&Arc<StubProcess>, PlatformError> {
@@ -60,8 +83,14 @@ impl SystrapContext {
         let image = self.shared.xstate.checked(&fp)?;
         let written = thread.slot.write(slot::XSTATE, image);
         self.interrupter.set_target(Some(thread.clone()));
-        self.attached =
-            Some(Attachment { process, thread, xstate: slot::XSTATE, pace: Pace::default(), pair: None });
+        self.attached = Some(Attachment {
+            process,
+            thread,
+            xstate: Some(slot::XSTATE),
+            gate: None,
+            pace: Pace::default(),
+            pair: None,
+        });
         written.map_err(slot_error)
     }
 
@@ -83,7 +112,7 @@ impl Context for SystrapContext {
         self.attach(aspace)?;
         PlatformStats::count(&self.shared.stats.switches);
         loop {
-            let Some(Attachment { process, thread, xstate, pace, pair }) = &mut self.attached else {
+            let Some(Attachment { process, thread, xstate, gate, pace, pair }) = &mut self.attached else {
                 return Err(PlatformError::Gone("no stub thread".into()));
             };
             let placement = &*self.shared.placement;
@@ -103,13 +132,21 @@ impl Context for SystrapContext {
                 thread.set_in_guest(false);
                 return Ok(Trap::Interrupted);
             }
-            thread.load(&trap::loadable(regs), thread.addr + *xstate);
+            match &*gate {
+                Some(call) if xstate.is_none() && call.returns_with(regs) => thread.load_result(regs.rax),
+                call => {
+                    let mut wanted = trap::loadable(regs);
+                    if let Some(call) = call
+                        && call.rip == wanted.rip
+                    {
+                        wanted.rip = call.resume;
+                    }
+                    thread.load(&wanted, xstate.map_or(0, |place| thread.addr + place));
+                }
+            }
             let processors = &self.shared.processors;
             let spin = pace.before_release(processors, pair, placement.active(), thread.is_asleep());
-            thread.release(spin);
-            if self.interrupter.is_requested() {
-                thread.kick_again();
-            }
+            thread.release(spin, || self.interrupter.is_requested());
             let result = match pace.look_on(processors, || thread.is_back()) {
                 true => Ok(()),
                 false => thread.wait(|| self.interrupter.is_requested()),
@@ -117,13 +154,34 @@ impl Context for SystrapContext {
             pace.after_trap(processors);
             thread.set_in_guest(false);
             result?;
-            match trap::read(thread, regs) {
-                Stop::Trap(trap, place) => {
-                    *xstate = place;
-                    return Ok(trap);
+            let code = &self.shared.gate;
+            let (place, trap) = match trap::read(thread, code, regs) {
+                Stop::NotEntered => continue,
+                Stop::Gate(resume) => {
+                    *gate = trap::entrance(resume).map(|resume| GateCall {
+                        regs: Some(*regs),
+                        rip: regs.rip,
+                        resume,
+                    });
+                    (None, Some(Trap::Syscall))
                 }
-                Stop::Kicked(place) => *xstate = place,
-                Stop::NotEntered => {}
+                Stop::InGate(resume, place) => {
+                    *gate =
+                        trap::entrance(resume).map(|resume| GateCall { regs: None, rip: regs.rip, resume });
+                    (Some(place), Some(Trap::Syscall))
+                }
+                Stop::Trap(trap, place) => {
+                    *gate = None;
+                    (Some(place), Some(trap))
+                }
+                Stop::Kicked(place) => {
+                    *gate = None;
+                    (Some(place), None)
+                }
+            };
+            *xstate = place;
+            if let Some(trap) = trap {
+                return Ok(trap);
             }
         }
     }
@@ -131,9 +189,16 @@ impl Context for SystrapContext {
     fn fp_state(&mut self) -> Result<FpState, PlatformError> {
         let layout = &self.shared.xstate;
         let mut image = layout.initial().to_vec();
-        match (&self.attached, &self.fp) {
+        match (&mut self.attached, &self.fp) {
             (Some(attached), _) => {
-                attached.thread.slot.read(attached.xstate, &mut image).map_err(slot_error)?;
+                let place = match attached.xstate {
+                    Some(place) => place,
+                    None => {
+                        attached.thread.save_xstate()?;
+                        *attached.xstate.insert(slot::XSTATE)
+                    }
+                };
+                attached.thread.slot.read(place, &mut image).map_err(slot_error)?;
                 layout.normalise(&mut image);
             }
             (None, Some(state)) => return Ok(state.clone()),
@@ -147,7 +212,7 @@ impl Context for SystrapContext {
         match &mut self.attached {
             Some(attached) => {
                 attached.thread.slot.write(slot::XSTATE, image).map_err(slot_error)?;
-                attached.xstate = slot::XSTATE;
+                attached.xstate = Some(slot::XSTATE);
             }
             None => self.fp = Some(FpState::from_bytes(image.to_vec())),
         }
@@ -173,6 +238,10 @@ impl Context for SystrapContext {
 
     fn leave(&mut self) {
         self.detach();
+    }
+
+    fn used_gate(&self) -> bool {
+        self.attached.as_ref().is_some_and(|attached| attached.gate.is_some())
     }
 }
 

@@ -53,7 +53,11 @@ pub(crate) mod slot {
     pub(crate) const STATE: u64 = 0x1_0d00;
     /// How long the stub looks on before it sleeps, in steps of the time-stamp counter.
     pub(crate) const SPIN: u64 = 0x1_0d04;
-    /// Address of the `ucontext` of the last trap; 0 when guest code was not entered.
+    /// What the stub is to do when it is let go.
+    pub(crate) const MODE: u64 = 0x1_0d08;
+    /// The result of a call that came through the gate, in [`super::mode::RETURN`].
+    pub(crate) const RESULT: u64 = 0x1_0d10;
+    /// What the thread has come back with: the address of a `ucontext`, or one of [`super::frame`].
     pub(crate) const FRAME: u64 = 0x1_0d40;
     /// Segment bases at the last trap.
     pub(crate) const TRAP_BASES: u64 = 0x1_0d48;
@@ -61,6 +65,33 @@ pub(crate) mod slot {
     pub(crate) const TID: u64 = 0x1_0d80;
     /// The signal stack as sigaltstack(2) takes it.
     pub(crate) const STACK_T: u64 = 0x1_0e00;
+    /// Addresses that the code of the gate finds by the base of GS: of its two entries, and of the stack it uses.
+    pub(crate) const GATE: u64 = 0x1_0e40;
+    pub(crate) const GATE_ELSEWHERE: u64 = 0x1_0e48;
+    pub(crate) const GATE_STACK: u64 = 0x1_0e50;
+    /// Registers of a call that came through the gate: rax, rcx, rdx, rsi, rdi, r8, r9, r10; rsp, eflags, rbx, rbp, r12 to
+    /// r15; the base of FS, and where guest code goes on.
+    pub(crate) const GATE_REGS: u64 = 0x1_0e80;
+}
+
+/// Values of the word at [`slot::MODE`].
+pub(crate) mod mode {
+    /// Enter guest code with the registers at [`super::slot::RESTORE`].
+    pub(crate) const ENTER: u32 = 0;
+    /// Return from a call that came through the gate, with nothing changed but its result.
+    pub(crate) const RETURN: u32 = 1;
+    /// Write the extended state to [`super::slot::XSTATE`], and come back.
+    pub(crate) const SAVE: u32 = 2;
+}
+
+/// Values of the word at [`slot::FRAME`] that are no addresses.
+pub(crate) mod frame {
+    /// Guest code was not entered.
+    pub(crate) const NOT_ENTERED: u64 = 0;
+    /// A call has come through the gate; the extended state is still in the processor.
+    pub(crate) const GATE: u64 = 1;
+    /// The extended state is written.
+    pub(crate) const SAVED: u64 = 2;
 }
 
 /// Values of the word at [`slot::STATE`].

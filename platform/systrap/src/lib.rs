@@ -23,6 +23,7 @@ mod layout;
 mod mapper;
 mod pace;
 mod process;
+mod spawn_code;
 mod stub_code;
 mod thread;
 mod trap;
@@ -36,8 +37,9 @@ use crate::keeper::Keeper;
 use crate::layout::{USER_END, USER_START, slot};
 use crate::pace::Processors;
 use crate::process::StubProcess;
+use crate::stub_code::{Gate, gate};
 use crate::thread::StubThread;
-use platform::{AddressSpace, Context, Platform, PlatformError, PlatformStats};
+use platform::{AddressSpace, CallGate, Context, Platform, PlatformError, PlatformStats};
 use platform_host::auxv;
 use platform_host::xstate::XstateLayout;
 use platform_placement::Placement;
@@ -52,6 +54,7 @@ struct Shared {
     placement: Arc<Placement<StubThread>>,
     processors: Processors,
     memory_file: OwnedFd,
+    gate: Gate,
     xstate: XstateLayout,
     stats: PlatformStats,
     next_id: AtomicU64,
@@ -94,6 +97,7 @@ impl SystrapPlatform {
             placement,
             processors,
             memory_file,
+            gate: gate(),
             xstate,
             stats: PlatformStats::default(),
             next_id: AtomicU64::new(1),
@@ -126,6 +130,11 @@ impl Platform for SystrapPlatform {
 
     fn new_context(&self) -> Result<Box<dyn Context + Send>, PlatformError> {
         Ok(Box::new(SystrapContext::new(self.shared.clone())))
+    }
+
+    fn call_gate(&self) -> Option<CallGate> {
+        let at = |offset: u64| u32::try_from(offset).ok();
+        Some(CallGate { returning: at(slot::GATE)?, elsewhere: at(slot::GATE_ELSEWHERE)? })
     }
 
     fn stats(&self) -> &PlatformStats {

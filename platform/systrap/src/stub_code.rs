@@ -1,18 +1,22 @@
 //! The code of a stub.
 //!
-//! Three things happen in it. The *mapper*, a stub's first thread, makes the calls its queue page names. A *guest
-//! thread* runs guest code, and comes to the signal handler whenever that traps. And the zygote begins in the sentry's
-//! own copy of the code, before it has replaced its memory.
+//! Two things happen in it. The *mapper*, a stub's first thread, makes the calls its queue page names. A *guest
+//! thread* runs guest code, and comes to the signal handler whenever that traps.
 //!
 //! The mapper keeps what it knows in registers and reads nothing but pages that the stub cannot write to, since guest
 //! threads share its memory. Guest threads need no such care: what they may call is harmless with any arguments
 //! ([`crate::filter`]), so it does not matter what guest code makes of the instructions here, or of a slot.
 //!
+//! Guest code whose call sites were rewritten comes to the *gate* instead, by a jump: there is no signal, and the extended
+//! state stays in the processor until somebody asks for it or the host kernel puts it into the frame of a kick.
+//!
 //! A guest thread's handler never returns by rt_sigreturn(2), so nothing is masked while it runs, and a kick may come
 //! between any two of its instructions. Its handler then looks where the interrupted one was: it goes back to the start
 //! of that part, each of which can be done again.
 
-use crate::layout::{CONSTANTS, QUEUE, SLOT_SIZE, ZYGOTE_QUEUE, constants, kind, queue, slot, state};
+use crate::layout::{
+    CONSTANTS, QUEUE, SLOT_SIZE, STUB_BASE, constants, frame, kind, mode, queue, slot, state,
+};
 use std::arch::global_asm;
 
 /// The signal that brings a thread out of guest code.
@@ -31,15 +35,18 @@ pub(crate) const THREAD_FLAGS: u64 = (libc::CLONE_VM
     | libc::CLONE_PARENT_SETTID) as u64;
 
 /// Offsets of registers in a `ucontext`. Linux: arch/x86/include/uapi/asm/sigcontext.h.
-const UC_RDX: u64 = 40 + 12 * 8;
+const UC_RSP: u64 = 40 + 15 * 8;
 const UC_RIP: u64 = 40 + 16 * 8;
+const UC_FPSTATE: u64 = 40 + 23 * 8;
+/// Flags that disturb stub code: single steps, direction, nested tasks, alignment checks.
+const UNWELCOME_FLAGS: u64 = 0x4_4500;
 /// Size of a `ucontext`, behind which a frame has the `siginfo`.
 pub(crate) const UC_SIZE: usize = 304;
 
 global_asm!(
     ".pushsection .text.runsc_systrap, \"ax\", @progbits",
     ".balign 64",
-    ".irp label, start, mapper, handler, end",
+    ".irp label, start, mapper, handler, gate, gate_elsewhere, gate_switched, gate_saved, gate_published, end",
     ".globl runsc_systrap_\\label",
     ".hidden runsc_systrap_\\label",
     ".endr",
@@ -145,7 +152,8 @@ global_asm!(
     "syscall",
     "ud2",
 
-    // The handler of guest threads' signals. Only rdx, the ucontext, is made use of; the frame begins 8 bytes before it.
+    // The handler of guest threads' signals. Only rdx, the ucontext, is made use of; the frame begins 8 bytes before it, and
+    // the stack pointer stays there or one word below.
     "runsc_systrap_handler:",
     "lea rsp, [rdx - 8]",
     "mov rax, [rdx + {uc_rip}]",
@@ -241,6 +249,9 @@ global_asm!(
 
     // Enters guest code. Up to its last instruction it can be given up: the sentry knows what it wanted.
     "runsc_systrap_restore:",
+    "cmp dword ptr [rbp + {s_mode}], {mode_return}",
+    "je 5f",
+    "ja 6f",
     "mov rcx, [rbp + {s_bases} + 16]",
     "jrcxz 4f",
     "mov eax, -1",
@@ -268,15 +279,86 @@ global_asm!(
     "mov r14, [rsp + 144]",
     "mov r15, [rsp + 152]",
     "iretq",
+    // Returns from a call through the gate. The segment bases are as they were.
+    "5:",
+    "lea rsp, [rbp + {s_restore}]",
+    "push qword ptr [rbp + {g_flags}]",
+    "popfq",
+    "mov rax, [rbp + {s_result}]",
+    "mov rcx, [rbp + {g_rcx}]",
+    "mov rdx, [rbp + {g_rdx}]",
+    "mov rsi, [rbp + {g_rsi}]",
+    "mov rdi, [rbp + {g_rdi}]",
+    "mov r8, [rbp + {g_r8}]",
+    "mov r9, [rbp + {g_r9}]",
+    "mov r10, [rbp + {g_r10}]",
+    "mov r11, [rbp + {g_flags}]",
+    "mov rbx, [rbp + {g_rbx}]",
+    "mov r12, [rbp + {g_r12}]",
+    "mov r13, [rbp + {g_r13}]",
+    "mov r14, [rbp + {g_r14}]",
+    "mov r15, [rbp + {g_r15}]",
+    "mov rsp, [rbp + {g_rsp}]",
+    "mov rbp, [rbp + {g_rbp}]",
+    "jmp qword ptr gs:[{g_resume}]",
+    // Writes the extended state, and comes back.
+    "6:",
+    "mov eax, -1",
+    "mov edx, -1",
+    "xsave64 [rbp + {s_xstate}]",
+    "mov qword ptr [rbp + {s_frame}], {frame_saved}",
+    "jmp runsc_systrap_tell",
     // A kick came before that: says so to the sentry.
     "runsc_systrap_unentered:",
     "mov rbp, rsp",
     "and rbp, -{slot_size}",
     "lea rsp, [rbp + {s_restore}]",
-    "mov qword ptr [rbp + {s_frame}], 0",
+    "mov qword ptr [rbp + {s_frame}], {frame_not_entered}",
+    "runsc_systrap_tell:",
     "mov eax, {trapped}",
     "xchg [rbp + {s_state}], eax",
     "runsc_systrap_given_up:",
+    "jmp runsc_systrap_published",
+
+    // The gate: a call whose site was rewritten; the number is in rax, and rcx says where it returns to. There guest code
+    // goes on, or at r11. GS is the slot's. Nothing but r11 is changed before all is stored.
+    "runsc_systrap_gate:",
+    "mov r11, rcx",
+    "runsc_systrap_gate_elsewhere:",
+    "mov qword ptr gs:[{g_resume}], r11",
+    "mov qword ptr gs:[{g_rsp}], rsp",
+    "mov rsp, qword ptr gs:[{gate_stack}]",
+    "runsc_systrap_gate_switched:",
+    "pushfq",
+    "pop qword ptr gs:[{g_flags}]",
+    "mov qword ptr gs:[{g_rax}], rax",
+    "mov qword ptr gs:[{g_rcx}], rcx",
+    "mov qword ptr gs:[{g_rdx}], rdx",
+    "mov qword ptr gs:[{g_rsi}], rsi",
+    "mov qword ptr gs:[{g_rdi}], rdi",
+    "mov qword ptr gs:[{g_r8}], r8",
+    "mov qword ptr gs:[{g_r9}], r9",
+    "mov qword ptr gs:[{g_r10}], r10",
+    "mov qword ptr gs:[{g_rbx}], rbx",
+    "mov qword ptr gs:[{g_rbp}], rbp",
+    "mov qword ptr gs:[{g_r12}], r12",
+    "mov qword ptr gs:[{g_r13}], r13",
+    "mov qword ptr gs:[{g_r14}], r14",
+    "mov qword ptr gs:[{g_r15}], r15",
+    "rdfsbase r11",
+    "mov qword ptr gs:[{g_fs}], r11",
+    "runsc_systrap_gate_saved:",
+    "mov rbp, rsp",
+    "and rbp, -{slot_size}",
+    "test dword ptr [rbp + {g_flags}], {unwelcome_flags}",
+    "jz 2f",
+    "push 2",
+    "popfq",
+    "2:",
+    "mov qword ptr [rbp + {s_frame}], {frame_gate}",
+    "mov eax, {trapped}",
+    "xchg [rbp + {s_state}], eax",
+    "runsc_systrap_gate_published:",
     "jmp runsc_systrap_published",
 
     // A signal in stub code: rax is where. A kick, as a rule, or another that somebody has sent; if the host kernel has
@@ -284,6 +366,15 @@ global_asm!(
     "8:",
     "cmp dword ptr [rdx + {uc_size} + 8], 0",
     "jg 1b",
+    // The host kernel has put the extended state into the frame, and an initial one into the processor.
+    "mov r8, rax",
+    "mov r9, rdx",
+    "mov rcx, [rdx + {uc_fpstate}]",
+    "mov eax, -1",
+    "mov edx, -1",
+    "xrstor64 [rcx]",
+    "mov rax, r8",
+    "mov rdx, r9",
     "lea rcx, [rip + runsc_systrap_started]",
     "cmp rax, rcx",
     "jb 1b",
@@ -307,85 +398,18 @@ global_asm!(
     "cmp rax, rcx",
     "jb runsc_systrap_unentered",
     "je runsc_systrap_rewake",
-    // The handler itself was interrupted before it had told the trap: this is the only register it depends on.
+    "lea rcx, [rip + runsc_systrap_gate_published]",
+    "cmp rax, rcx",
+    "jb 1b",
+    "je runsc_systrap_rewake",
+    // The handler itself was interrupted before it had told the trap: its ucontext, which is aligned to 16 bytes, is where
+    // its stack pointer was, or one or two words above.
     "9:",
-    "mov rdx, [rdx + {uc_rdx}]",
+    "mov rdx, [rdx + {uc_rsp}]",
+    "add rdx, 23",
+    "and rdx, -16",
     "jmp runsc_systrap_handler",
     "runsc_systrap_end:",
-
-    // fn(control descriptor, offset of the queue page, result): the zygote, in the sentry's copy of the code.
-    //
-    // The C library has registered every thread with rseq(2), which fork inherits; so the calling thread makes a process
-    // that shares its memory, which has no registration, and that one forks the zygote as the caller's child. Neither
-    // uses the stack, which all have in common.
-    ".globl runsc_systrap_spawn",
-    ".hidden runsc_systrap_spawn",
-    "runsc_systrap_spawn:",
-    "push rbx",
-    "push r12",
-    "push r13",
-    "mov r12, rdi",
-    "mov r13, rsi",
-    "mov rbx, rdx",
-    "mov eax, {sys_clone}",
-    "mov edi, {spawn_flags}",
-    "xor esi, esi",
-    "xor edx, edx",
-    "xor r10d, r10d",
-    "xor r8d, r8d",
-    "syscall",
-    "test rax, rax",
-    "jz 1f",
-    "pop r13",
-    "pop r12",
-    "pop rbx",
-    "ret",
-    "1:",
-    "mov eax, {sys_clone}",
-    "mov edi, {zygote_flags}",
-    "xor esi, esi",
-    "syscall",
-    "test rax, rax",
-    "jz 2f",
-    "mov [rbx], rax",
-    "mov eax, {sys_exit}",
-    "xor edi, edi",
-    "syscall",
-    "ud2",
-    "2:",
-    "mov r8, r12",
-    "mov r10d, {map_flags}",
-    "mov eax, {sys_mmap}",
-    "mov rdi, {stub_base}",
-    "mov esi, 4096",
-    "mov edx, {prot_rx}",
-    "xor r9d, r9d",
-    "syscall",
-    "cmp rax, rdi",
-    "jne 3f",
-    "mov eax, {sys_mmap}",
-    "mov rdi, {constants}",
-    "mov edx, {prot_r}",
-    "mov r9d, 4096",
-    "syscall",
-    "cmp rax, rdi",
-    "jne 3f",
-    "mov eax, {sys_mmap}",
-    "mov rdi, {zygote_queue}",
-    "mov edx, {prot_rw}",
-    "mov r9, r13",
-    "syscall",
-    "cmp rax, rdi",
-    "jne 3f",
-    "mov rbx, rdi",
-    "xor r15d, r15d",
-    "mov rax, {stub_base}",
-    "jmp rax",
-    "3:",
-    "mov eax, {sys_exit_group}",
-    "mov edi, 1",
-    "syscall",
-    "ud2",
     ".popsection",
     sys_futex = const libc::SYS_futex,
     sys_write = const libc::SYS_write,
@@ -394,11 +418,8 @@ global_asm!(
     sys_rt_sigprocmask = const libc::SYS_rt_sigprocmask,
     sys_prctl = const libc::SYS_prctl,
     sys_getppid = const libc::SYS_getppid,
-    sys_mmap = const libc::SYS_mmap,
     sys_munmap = const libc::SYS_munmap,
-    sys_exit = const libc::SYS_exit,
     sys_exit_group = const libc::SYS_exit_group,
-    sys_clone = const libc::SYS_clone,
     futex_wait = const libc::FUTEX_WAIT,
     futex_wake = const libc::FUTEX_WAKE,
     seccomp_set_mode_filter = const libc::SECCOMP_SET_MODE_FILTER,
@@ -406,16 +427,8 @@ global_asm!(
     sig_setmask = const libc::SIG_SETMASK,
     pr_set_pdeathsig = const libc::PR_SET_PDEATHSIG,
     sigkill = const libc::SIGKILL,
-    spawn_flags = const libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES,
-    zygote_flags = const libc::CLONE_FILES | libc::CLONE_PARENT,
-    map_flags = const libc::MAP_SHARED | libc::MAP_FIXED,
-    prot_rx = const libc::PROT_READ | libc::PROT_EXEC,
-    prot_r = const libc::PROT_READ,
-    prot_rw = const libc::PROT_READ | libc::PROT_WRITE,
-    stub_base = const crate::layout::STUB_BASE,
     constants = const CONSTANTS,
     queue = const QUEUE,
-    zygote_queue = const ZYGOTE_QUEUE,
     c_results = const constants::RESULTS,
     c_program = const constants::PROGRAM,
     c_signal_mask = const constants::SIGNAL_MASK,
@@ -439,18 +452,48 @@ global_asm!(
     trapped_asleep = const state::TRAPPED_ASLEEP,
     running = const state::RUNNING,
     running_asleep = const state::RUNNING_ASLEEP,
+    s_mode = const slot::MODE,
+    s_result = const slot::RESULT,
+    s_xstate = const slot::XSTATE,
+    mode_return = const mode::RETURN,
+    frame_not_entered = const frame::NOT_ENTERED,
+    frame_gate = const frame::GATE,
+    frame_saved = const frame::SAVED,
+    gate_stack = const slot::GATE_STACK,
+    g_rax = const slot::GATE_REGS,
+    g_rcx = const slot::GATE_REGS + 8,
+    g_rdx = const slot::GATE_REGS + 16,
+    g_rsi = const slot::GATE_REGS + 24,
+    g_rdi = const slot::GATE_REGS + 32,
+    g_r8 = const slot::GATE_REGS + 40,
+    g_r9 = const slot::GATE_REGS + 48,
+    g_r10 = const slot::GATE_REGS + 56,
+    g_rsp = const slot::GATE_REGS + 64,
+    g_flags = const slot::GATE_REGS + 72,
+    g_rbx = const slot::GATE_REGS + 80,
+    g_rbp = const slot::GATE_REGS + 88,
+    g_r12 = const slot::GATE_REGS + 96,
+    g_r13 = const slot::GATE_REGS + 104,
+    g_r14 = const slot::GATE_REGS + 112,
+    g_r15 = const slot::GATE_REGS + 120,
+    g_fs = const slot::GATE_REGS + 128,
+    g_resume = const slot::GATE_REGS + 136,
+    unwelcome_flags = const UNWELCOME_FLAGS,
     uc_rip = const UC_RIP,
-    uc_rdx = const UC_RDX,
+    uc_rsp = const UC_RSP,
+    uc_fpstate = const UC_FPSTATE,
     uc_size = const UC_SIZE,
 );
 
 unsafe extern "C" {
     static runsc_systrap_start: u8;
     static runsc_systrap_handler: u8;
+    static runsc_systrap_gate: u8;
+    static runsc_systrap_gate_elsewhere: u8;
+    static runsc_systrap_gate_switched: u8;
+    static runsc_systrap_gate_saved: u8;
+    static runsc_systrap_gate_published: u8;
     static runsc_systrap_end: u8;
-    /// Makes the zygote. Gives the id of the process that has made it, which is a zombie by then, or a negated error
-    /// number; writes that of the zygote, or a negated error number, to the last argument.
-    fn runsc_systrap_spawn(control: i32, queue: u64, result: *mut i64) -> i64;
 }
 
 /// The bytes of the code page.
@@ -461,20 +504,41 @@ pub(crate) fn code() -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(start, len) }
 }
 
-/// Offset of the signal handler in the code page.
-pub(crate) fn handler_offset() -> u64 {
-    let offset = (&raw const runsc_systrap_handler).addr() - (&raw const runsc_systrap_start).addr();
-    u64::try_from(offset).unwrap_or(0)
+/// Offset in the code page of a label in it.
+fn offset_of(label: *const u8) -> u64 {
+    u64::try_from(label.addr() - (&raw const runsc_systrap_start).addr()).unwrap_or(0)
 }
 
-/// Makes the zygote: gives the id of the process that has made it, to be reaped, and of the zygote itself. `queue` is the
-/// offset of its queue page in the control file. All signals must be blocked, as they stay in the zygote.
-pub(crate) fn spawn(control: i32, queue: u64) -> (i64, i64) {
-    let mut zygote = 0;
-    // SAFETY: the code keeps to the C calling convention, and the two processes it makes leave the caller's memory as it
-    // is but for the result.
-    let helper = unsafe { runsc_systrap_spawn(control, queue, &raw mut zygote) };
-    (helper, zygote)
+/// Offset of the signal handler in the code page.
+pub(crate) fn handler_offset() -> u64 {
+    offset_of(&raw const runsc_systrap_handler)
+}
+
+/// Addresses in the code of the gate.
+#[derive(Clone, Copy)]
+pub(crate) struct Gate {
+    /// Its first instruction.
+    pub(crate) start: u64,
+    /// The one that expects in r11 where guest code goes on.
+    pub(crate) elsewhere: u64,
+    /// From here on the stack pointer is the stub's.
+    pub(crate) switched: u64,
+    /// From here on all registers are stored.
+    pub(crate) saved: u64,
+    /// Behind its last instruction that has not told the sentry.
+    pub(crate) end: u64,
+}
+
+/// Where the gate is in a stub.
+pub(crate) fn gate() -> Gate {
+    let at = |label: *const u8| STUB_BASE + offset_of(label);
+    Gate {
+        start: at(&raw const runsc_systrap_gate),
+        elsewhere: at(&raw const runsc_systrap_gate_elsewhere),
+        switched: at(&raw const runsc_systrap_gate_switched),
+        saved: at(&raw const runsc_systrap_gate_saved),
+        end: at(&raw const runsc_systrap_gate_published),
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! A guest thread of a stub, and the hand-off with it.
 
 use crate::control_file::Slot;
-use crate::layout::{SLOT_SIZE, kind, slot, state};
+use crate::layout::{SLOT_SIZE, frame, kind, mode, slot, state};
 use crate::mapper::{Mapper, call_error, gone, plain};
-use crate::stub_code::{KICK, THREAD_FLAGS};
+use crate::stub_code::{KICK, THREAD_FLAGS, gate};
 use crate::turn;
 use platform::{PlatformError, PtRegs};
 use platform_host::{process, wait};
@@ -24,7 +24,8 @@ pub(crate) struct StubThread {
     in_guest: AtomicBool,
     /// Counts entries into guest code.
     stint: AtomicU32,
-    /// Whether it has been kicked since it was let go last.
+    /// Whether it has been kicked since it was let go last. Cleared when it has been let go, not before: a kick that
+    /// reaches it earlier is lost, and must not stand for those that follow.
     kicked: AtomicBool,
 }
 
@@ -41,6 +42,10 @@ pub(crate) fn start(
     write(slot::STACK_T, addr + slot::STACK);
     write(slot::STACK_T + 8, 0);
     write(slot::STACK_T + 16, SLOT_SIZE - slot::STACK);
+    let gate = gate();
+    write(slot::GATE, gate.start);
+    write(slot::GATE_ELSEWHERE, gate.elsewhere);
+    write(slot::GATE_STACK, addr + slot::RESTORE);
     let fd = u64::try_from(control).unwrap_or(u64::MAX);
     let (prot, flags) = (bits(libc::PROT_READ | libc::PROT_WRITE), bits(libc::MAP_SHARED | libc::MAP_FIXED));
     let nr = u64::try_from(libc::SYS_clone).unwrap_or(u64::MAX);
@@ -84,8 +89,8 @@ impl StubThread {
             // Written by one thread only.
             self.stint.store(self.stint.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
-        self.kicked.store(false, Ordering::SeqCst);
-        self.in_guest.store(value, Ordering::SeqCst);
+        // Whoever asks for an interruption sets its mark, then looks here; the other way round on entry.
+        self.in_guest.store(value, if value { Ordering::SeqCst } else { Ordering::Release });
     }
 
     /// Brings the thread out of guest code, if it is there. Only the first of many does something: the thread masks
@@ -96,14 +101,16 @@ impl StubThread {
         }
     }
 
-    /// The same, for the context itself, which knows that an earlier one may have been lost.
-    pub(crate) fn kick_again(&self) {
+    /// The same, for those who know that an earlier one may have been lost.
+    fn kick_again(&self) {
         // It fails only for a thread that is dying, which whoever waits for it will see.
         let _ = process::tgkill(self.pid, self.tid, KICK);
     }
 
-    /// Writes what the thread is to enter guest code with. `xstate` is the address of the extended state.
+    /// Writes what the thread is to enter guest code with. `xstate` is the address of the extended state, or 0 for the one
+    /// that is in the processor. Where guest code has none of its own, GS is the slot's.
     pub(crate) fn load(&self, regs: &PtRegs, xstate: u64) {
+        let gs_base = if regs.gs_base == 0 { self.addr } else { regs.gs_base };
         let words = [
             regs.rip,
             regs.cs,
@@ -126,12 +133,33 @@ impl StubThread {
             regs.r14,
             regs.r15,
             regs.fs_base,
-            regs.gs_base,
+            gs_base,
             xstate,
         ];
         for (offset, word) in (slot::RESTORE..).step_by(8).zip(words) {
             self.slot.word64(offset).store(word, Ordering::Relaxed);
         }
+        self.slot.word(slot::MODE).store(mode::ENTER, Ordering::Relaxed);
+    }
+
+    /// Has the thread return from a call that came through the gate.
+    pub(crate) fn load_result(&self, result: u64) {
+        self.slot.word64(slot::RESULT).store(result, Ordering::Relaxed);
+        self.slot.word(slot::MODE).store(mode::RETURN, Ordering::Relaxed);
+    }
+
+    /// Has the thread, which is not in guest code, write its extended state to its place in the slot.
+    pub(crate) fn save_xstate(&self) -> Result<(), PlatformError> {
+        // Kicks that come late can keep the thread from it, and so can a guest that writes to the slot.
+        for _ in 0..MAX_UNHEEDED {
+            self.slot.word(slot::MODE).store(mode::SAVE, Ordering::Relaxed);
+            self.release(0, || false);
+            self.wait(|| true)?;
+            if self.slot.word64(slot::FRAME).load(Ordering::Acquire) == frame::SAVED {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the thread sleeps since its last trap.
@@ -145,9 +173,17 @@ impl StubThread {
     }
 
     /// Lets the thread go; at its next trap it looks on for that many steps of the time-stamp counter before it sleeps.
-    pub(crate) fn release(&self, spin: u32) {
+    /// Kicks mean this entry from here on. `is_requested` says whether somebody has asked for one since the thread was said
+    /// to be in guest code; that kick may have come too early.
+    pub(crate) fn release(&self, spin: u32, is_requested: impl Fn() -> bool) {
         self.slot.word(slot::SPIN).store(spin, Ordering::Relaxed);
         turn::release(self.slot.word(slot::STATE));
+        if self.kicked.load(Ordering::SeqCst) {
+            self.kicked.store(false, Ordering::SeqCst);
+        }
+        if is_requested() {
+            self.kick();
+        }
     }
 
     /// Sleeps until the thread traps. `is_requested` says whether it was asked to leave guest code; one that does not do

@@ -4,8 +4,8 @@
 //! registers are, which the guest might as well have set itself.
 
 use crate::filter::AUDIT_ARCH_X86_64;
-use crate::layout::{SLOT_SIZE, slot};
-use crate::stub_code::UC_SIZE;
+use crate::layout::{SLOT_SIZE, frame, slot};
+use crate::stub_code::{Gate, UC_SIZE};
 use crate::thread::StubThread;
 use platform::{AccessType, Fault, GuestSignal, PtRegs, Trap};
 use std::sync::atomic::Ordering;
@@ -45,6 +45,11 @@ const GENERAL_PROTECTION: Trap = Trap::Signal(GuestSignal { signo: libc::SIGSEGV
 
 /// What a hand-back by a guest thread comes to.
 pub(crate) enum Stop {
+    /// A call that came through the gate: where guest code goes on in place of the address behind the call. The guest's
+    /// extended state is in the processor.
+    Gate(u64),
+    /// A call that was interrupted in the gate. As above; the extended state is at this offset of the slot.
+    InGate(u64, u64),
     /// A trap. The guest's extended state is at this offset of the slot.
     Trap(Trap, u64),
     /// A kick, or what a signal from outside has come to. As above.
@@ -75,11 +80,18 @@ pub(crate) fn unreachable_rip(regs: &PtRegs) -> Option<Trap> {
     (!is_canonical(regs.rip)).then_some(GENERAL_PROTECTION)
 }
 
+/// The address at which guest code goes on, if it can.
+pub(crate) fn entrance(addr: u64) -> Option<u64> {
+    is_canonical(addr).then_some(addr)
+}
+
 /// Reads what the thread has left, and the registers into `regs` if it has entered guest code.
-pub(crate) fn read(thread: &StubThread, regs: &mut PtRegs) -> Stop {
+pub(crate) fn read(thread: &StubThread, gate: &Gate, regs: &mut PtRegs) -> Stop {
     let frame = thread.slot.word64(slot::FRAME).load(Ordering::Acquire);
-    if frame == 0 {
-        return Stop::NotEntered;
+    match frame {
+        frame::NOT_ENTERED => return Stop::NotEntered,
+        frame::GATE => return Stop::Gate(read_gate(thread, regs)),
+        _ => {}
     }
     let mut bytes = [0_u8; FRAME_WORDS * 8];
     // A frame that is none belongs to a guest that has broken its slot; it gets zeros.
@@ -115,6 +127,10 @@ pub(crate) fn read(thread: &StubThread, regs: &mut PtRegs) -> Stop {
         ..,
     ] = words;
     let base = |offset| thread.slot.word64(slot::TRAP_BASES + offset).load(Ordering::Relaxed);
+    let gs_base = match base(8) {
+        own if own == thread.addr => 0,
+        other => other,
+    };
     *regs = PtRegs {
         r15,
         r14,
@@ -136,11 +152,14 @@ pub(crate) fn read(thread: &StubThread, regs: &mut PtRegs) -> Stop {
         eflags,
         rsp,
         fs_base: base(0),
-        gs_base: base(8),
+        gs_base,
         ..PtRegs::default()
     };
     let xstate = words[FPSTATE].wrapping_sub(thread.addr);
     let xstate = if xstate < SLOT_SIZE && xstate % 64 == 0 { xstate } else { slot::XSTATE };
+    if (gate.start..gate.end).contains(&rip) {
+        return Stop::InGate(finish_gate(thread, gate, regs), xstate);
+    }
     let code_segment = words[CS] & 0xffff;
     let trap = trap_of(&words, code_segment, regs);
     *regs = PtRegs { orig_rax: regs.orig_rax, ..regs.sanitised() };
@@ -150,6 +169,59 @@ pub(crate) fn read(thread: &StubThread, regs: &mut PtRegs) -> Stop {
         None if code_segment != PtRegs::USER_CS => Stop::Trap(GENERAL_PROTECTION, xstate),
         None => Stop::Kicked(xstate),
     }
+}
+
+/// Reads the registers of a call that came through the gate. Gives where guest code goes on.
+fn read_gate(thread: &StubThread, regs: &mut PtRegs) -> u64 {
+    let word = |index: u64| thread.slot.word64(slot::GATE_REGS + 8 * index).load(Ordering::Relaxed);
+    *regs = PtRegs {
+        rax: word(0),
+        rcx: word(1),
+        rdx: word(2),
+        rsi: word(3),
+        rdi: word(4),
+        r8: word(5),
+        r9: word(6),
+        r10: word(7),
+        rsp: word(8),
+        eflags: word(9),
+        rbx: word(10),
+        rbp: word(11),
+        r12: word(12),
+        r13: word(13),
+        r14: word(14),
+        r15: word(15),
+        fs_base: word(16),
+        ..PtRegs::default()
+    }
+    .sanitised();
+    into_syscall(regs);
+    word(17)
+}
+
+/// Completes what an interrupted gate has stored so far; `regs` are those of its interruption. Gives where guest code
+/// goes on.
+fn finish_gate(thread: &StubThread, gate: &Gate, regs: &mut PtRegs) -> u64 {
+    let word = |index: u64| thread.slot.word64(slot::GATE_REGS + 8 * index).load(Ordering::Relaxed);
+    let at = regs.rip;
+    if at >= gate.saved {
+        return read_gate(thread, regs);
+    }
+    let mut resume = if at < gate.elsewhere { regs.rcx } else { regs.r11 };
+    if at >= gate.switched {
+        regs.rsp = word(8);
+        resume = word(17);
+    }
+    regs.gs_base = 0;
+    into_syscall(regs);
+    resume
+}
+
+/// Registers of a call through the gate as those of a `syscall` instruction.
+fn into_syscall(regs: &mut PtRegs) {
+    regs.rip = regs.rcx;
+    regs.r11 = regs.eflags;
+    (regs.orig_rax, regs.rax) = (regs.rax, NO_SYSCALL);
 }
 
 /// The trap; `None` for a signal that the guest must not see.

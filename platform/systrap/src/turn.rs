@@ -78,7 +78,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+    use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
@@ -93,8 +93,14 @@ mod tests {
         queue: Mutex<()>,
         changed: Condvar,
         in_guest: AtomicBool,
-        requested: AtomicBool,
+        /// Requests that are not consumed. The context has a flag; the number tells the model when all are.
+        requested: AtomicUsize,
+        /// That one has been sent since the stub was let go.
         kicked: AtomicBool,
+        /// The signal, pending.
+        pending: AtomicBool,
+        /// That the sentry wants the stub to end.
+        over: AtomicBool,
     }
 
     impl Shared {
@@ -104,23 +110,38 @@ mod tests {
                 queue: Mutex::new(()),
                 changed: Condvar::new(),
                 in_guest: AtomicBool::new(false),
-                requested: AtomicBool::new(false),
+                requested: AtomicUsize::new(0),
                 kicked: AtomicBool::new(false),
+                pending: AtomicBool::new(false),
+                over: AtomicBool::new(false),
             })
         }
 
         /// The signal: pending, and an end to sleep.
         fn kick(&self) {
-            if sees(&self.in_guest) {
-                self.kicked.swap(true, SeqCst);
+            if sees(&self.in_guest) && !self.kicked.swap(true, SeqCst) {
+                self.pending.swap(true, SeqCst);
                 let _queue = self.queue.lock().unwrap();
                 self.changed.notify_all();
             }
         }
 
         fn interrupt(&self) {
-            self.requested.swap(true, SeqCst);
+            self.requested.fetch_add(1, SeqCst);
             self.kick();
+        }
+
+        fn is_requested(&self) -> bool {
+            self.requested.fetch_add(0, SeqCst) > 0
+        }
+
+        /// What a stub thread's release does.
+        fn release(&self) {
+            release(self);
+            self.kicked.swap(false, SeqCst);
+            if self.is_requested() {
+                self.kick();
+            }
         }
     }
 
@@ -163,7 +184,7 @@ mod tests {
     fn stub(shared: &Shared, endless: bool) -> Told {
         // The stub's wait, during which a kick means this entry only if the stub has been let go.
         loop {
-            if shared.kicked.swap(false, SeqCst) && shared.load() >= state::RUNNING {
+            if shared.pending.swap(false, SeqCst) && shared.load() >= state::RUNNING {
                 return Told::Kicked;
             }
             if shared.load() >= state::RUNNING {
@@ -174,20 +195,20 @@ mod tests {
             }
             let queue = shared.queue.lock().unwrap();
             // A signal that is pending ends the sleep before it begins.
-            if !sees(&shared.kicked) && shared.load() == state::TRAPPED_ASLEEP {
+            if !sees(&shared.pending) && shared.load() == state::TRAPPED_ASLEEP {
                 drop(shared.changed.wait(queue).unwrap());
             }
         }
         // Guest code.
         loop {
-            if shared.kicked.swap(false, SeqCst) {
+            if shared.pending.swap(false, SeqCst) {
                 return Told::Kicked;
             }
             if !endless {
                 return Told::Trapped;
             }
             let queue = shared.queue.lock().unwrap();
-            if !sees(&shared.kicked) {
+            if !sees(&shared.pending) {
                 drop(shared.changed.wait(queue).unwrap());
             }
         }
@@ -199,27 +220,28 @@ mod tests {
         }
     }
 
-    /// What a context's switch does. Tells whether it has let the stub go.
-    fn switch(shared: &Shared) -> bool {
+    /// What a context's switch does. Gives the number of requests it has consumed, if it has not let the stub go.
+    fn switch(shared: &Shared) -> usize {
         shared.in_guest.swap(true, SeqCst);
-        let enters = !shared.requested.swap(false, SeqCst);
-        if enters {
-            release(shared);
-            if sees(&shared.requested) {
-                shared.kick();
-            }
+        let consumed = shared.requested.swap(0, SeqCst);
+        if consumed == 0 {
+            shared.release();
             while !sleep(shared).unwrap() {}
             assert!(is_back(shared));
         }
         shared.in_guest.swap(false, SeqCst);
-        enters
+        consumed
+    }
+
+    fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(model);
     }
 
     #[test]
     fn no_turn_is_lost() {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(3);
-        builder.check(|| {
+        check(3, || {
             let shared = Shared::new();
             let other = shared.clone();
             let stub = thread::spawn(move || {
@@ -228,32 +250,46 @@ mod tests {
                     publish(&other);
                 }
             });
-            assert!(switch(&shared));
-            assert!(switch(&shared));
+            assert_eq!(switch(&shared), 0);
+            assert_eq!(switch(&shared), 0);
+            stub.join().unwrap();
+        });
+    }
+
+    /// Endless guest code ends for every request, also for one that comes when the one before it is being consumed.
+    fn requests_are_heeded(count: usize, preemptions: usize) {
+        check(preemptions, move || {
+            let shared = Shared::new();
+            let (other, third) = (shared.clone(), shared.clone());
+            let requester = thread::spawn(move || (0..count).for_each(|_| third.interrupt()));
+            let stub = thread::spawn(move || {
+                while !sees(&other.over) {
+                    assert_eq!(stub(&other, true), Told::Kicked);
+                    publish(&other);
+                }
+            });
+            let mut consumed = 0;
+            while consumed < count {
+                consumed += switch(&shared);
+            }
+            requester.join().unwrap();
+            // For the stub to come to an end.
+            shared.over.swap(true, SeqCst);
+            shared.in_guest.swap(true, SeqCst);
+            release(&*shared);
+            shared.kicked.swap(false, SeqCst);
+            shared.kick();
             stub.join().unwrap();
         });
     }
 
     #[test]
     fn no_request_to_leave_endless_guest_code_is_lost() {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(3);
-        builder.check(|| {
-            let shared = Shared::new();
-            let (other, third) = (shared.clone(), shared.clone());
-            let requester = thread::spawn(move || third.interrupt());
-            let stub = thread::spawn(move || {
-                assert_eq!(stub(&other, true), Told::Kicked);
-                publish(&other);
-            });
-            if !switch(&shared) {
-                // The request came before the entry; another one, for the stub to come to an end.
-                shared.in_guest.swap(true, SeqCst);
-                release(&*shared);
-                shared.kick();
-            }
-            requester.join().unwrap();
-            stub.join().unwrap();
-        });
+        requests_are_heeded(1, 3);
+    }
+
+    #[test]
+    fn no_request_is_lost_behind_one_that_came_too_early() {
+        requests_are_heeded(2, 2);
     }
 }

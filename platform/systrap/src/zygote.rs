@@ -1,6 +1,6 @@
 //! The first stub, from which all others are forked.
 //!
-//! It begins as a fork of the sentry ([`crate::stub_code`]) and replaces, call by call, whatever it has inherited. It
+//! It begins as a fork of the sentry ([`crate::spawn_code`]) and replaces, call by call, whatever it has inherited. It
 //! never runs guest code, so it alone may write to its queue page.
 
 use crate::control_file::{ControlFile, HANDLED};
@@ -8,7 +8,8 @@ use crate::layout::{
     CONSTANTS, PAGE, QUEUE, SLOTS, STUB_BASE, TASK_SIZE_MAX, ZYGOTE_QUEUE, constants, kind, queue,
 };
 use crate::mapper::{Call, Mapper, call_error, plain, sealed_or};
-use crate::stub_code::{self, FORK_FLAGS};
+use crate::spawn_code;
+use crate::stub_code::FORK_FLAGS;
 use crate::thread::{self, StubThread};
 use platform::PlatformError;
 use platform_host::process::{self, BlockedSignals};
@@ -52,7 +53,7 @@ impl Zygote {
     pub(crate) fn new(control: &Arc<ControlFile>) -> Result<Zygote, PlatformError> {
         let mut mapper = Mapper::new(0, control.allocate_queue()?)?;
         let blocked = BlockedSignals::new();
-        let (helper, pid) = stub_code::spawn(control.raw_fd(), mapper.page().offset());
+        let (helper, pid) = spawn_code::spawn(control.raw_fd(), mapper.page().offset());
         drop(blocked);
         // It has exited; if it could not be made, the zygote's id is missing too.
         let helper = checked_pid(helper)?;

@@ -50,13 +50,11 @@ pub(super) fn make(
         PlatformKind::Kvm => return Err(anyhow!("--platform=kvm: /dev/kvm was not opened")),
         PlatformKind::Ptrace => ptrace(fd()?)?,
         PlatformKind::Systrap => systrap(fd()?).map_err(|e| anyhow!("--platform=systrap: {e}"))?,
-        // Under systrap, a process that ends as it is stopped and continued can be left hanging; until that is understood
-        // it comes after ptrace.
-        PlatformKind::Auto => match ptrace(fd()?) {
-            Ok(ptrace) => ptrace,
+        PlatformKind::Auto => match systrap(fd()?) {
+            Ok(systrap) => systrap,
             Err(error) => {
-                tracing::debug!("not ptrace: {error}");
-                systrap(fd()?)?
+                tracing::debug!("not systrap: {error}");
+                ptrace(fd()?)?
             }
         },
     };

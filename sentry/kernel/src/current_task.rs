@@ -4,6 +4,7 @@ use crate::syscall::SyscallExit;
 use crate::{Kernel, OffsetClock, RunState, Task};
 use fs_vfs::{FdTable, FsStruct, MountNamespace, Resource, Sleep, TaskContext, Vfs};
 use platform::{Context, PtRegs};
+use platform_host::tsc::rdtsc;
 use sentry_auth::{CapSet, Cred, UserNamespace, cred_cap_issubset};
 use sentry_mm::{FaultHistory, MemoryManager, MmLimits};
 use sentry_sync::{WaitQueue, Wake};
@@ -18,14 +19,14 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What restart_syscall(2) goes on with.
 pub type RestartFn = Box<dyn FnOnce(&mut CurrentTask) -> Result<u64, SyscallExit>>;
 
 /// The running task. Belongs to its host thread.
 pub struct CurrentTask {
-    task: Arc<Task>,
+    pub(crate) task: Arc<Task>,
     /// The address space, as long as it has one; the same as in the shared part, without its lock.
     pub(crate) mm: Option<Arc<MemoryManager>>,
     /// Registers of the guest.
@@ -43,10 +44,17 @@ pub struct CurrentTask {
     pub(crate) in_syscall: Option<u64>,
     /// Set by exit: the thread ends with this wait status.
     pub(crate) exit_status: Option<i32>,
-    /// Time asleep since the task left guest code: no CPU time.
-    pub(crate) slept: Cell<Duration>,
+    /// Time asleep since the task left guest code, in steps of the time-stamp counter: no CPU time.
+    pub(crate) slept: Cell<u64>,
     /// What mq_open(2) wants of the queue it is about to make. Linux: the argument of `vfs_mkobj`.
     pub(crate) mq_attr: Cell<Option<MqAttr>>,
+    /// How rewritten calls enter the kernel, and the calls that may become such.
+    pub(crate) call_gate: Option<platform::CallGate>,
+    pub(crate) hot_calls: crate::arch::HotCalls,
+    /// Where the last call through the gate returns to.
+    pub(crate) gate_rip: Option<u64>,
+    /// System calls made, which the kernel is told of now and then.
+    pub(crate) calls: u64,
     /// `rseq(2)` registration: address, length, signature.
     pub rseq: Option<(u64, u32, u32)>,
 }
@@ -54,6 +62,7 @@ pub struct CurrentTask {
 impl CurrentTask {
     pub(crate) fn new(task: Arc<Task>, regs: PtRegs, ctx: Box<dyn Context + Send>) -> CurrentTask {
         let mm = task.mm().ok();
+        let call_gate = task.kernel.platform.call_gate();
         CurrentTask {
             task,
             mm,
@@ -66,8 +75,12 @@ impl CurrentTask {
             exception: crate::arch::Exception::default(),
             in_syscall: None,
             exit_status: None,
-            slept: Cell::new(Duration::ZERO),
+            slept: Cell::new(0),
             mq_attr: Cell::new(None),
+            call_gate,
+            hot_calls: crate::arch::HotCalls::default(),
+            gate_rip: None,
+            calls: 0,
             rseq: None,
         }
     }
@@ -141,9 +154,9 @@ impl CurrentTask {
 
     /// Sleeps on the task's parker; the time counts as none.
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
-        let began = Instant::now();
+        let began = rdtsc();
         let woken = self.task.parker.park(deadline);
-        self.slept.set(self.slept.get() + began.elapsed());
+        self.slept.set(self.slept.get().wrapping_add(rdtsc().wrapping_sub(began)));
         woken
     }
 

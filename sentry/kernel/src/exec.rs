@@ -28,6 +28,8 @@ const READ_IMPLIES_EXEC: u64 = 0x0040_0000;
 /// Part of personality(2) that a set-ID program does not inherit. Linux: `PER_CLEAR_ON_SETID`.
 const PER_CLEAR_ON_SETID: u64 = READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE | 0x0010_0000 | 0x0020_0000;
 
+/// Linux: arch/x86/include/uapi/asm/hwcap2.h.
+const HWCAP2_FSGSBASE: u64 = 1 << 1;
 /// What a privileged program's stack may take at most, if its caller allowed it more. Linux: `_STK_LIM`.
 const STK_LIM: u64 = 8 << 20;
 
@@ -276,7 +278,11 @@ impl CurrentTask {
         let vdso = self.map_vdso(mm, aslr.vdso_addr(stack_top, PAGE_SIZE * 4), &limits)?;
         let mut random = [0; 16];
         kernel.random(&mut random);
-        let (hwcap, hwcap2, minsigstksz) = platform_host::cpu::auxv_features();
+        let (hwcap, mut hwcap2, minsigstksz) = platform_host::cpu::auxv_features();
+        if kernel.platform.call_gate().is_some() {
+            // The base of GS is the gate's; a program that wants one asks arch_prctl(2) for it then.
+            hwcap2 &= !HWCAP2_FSGSBASE;
+        }
         let aux = AuxInfo {
             sysinfo_ehdr: vdso,
             minsigstksz,

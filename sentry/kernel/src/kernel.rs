@@ -1,5 +1,6 @@
 //! One kernel. Everything it knows hangs here; a process may boot several.
 
+use crate::cpu_clock::CpuClock;
 use crate::futex::FutexTable;
 use crate::{NsProxy, PidNamespace, SyscallTable, Task, Tree};
 use fs_vfs::Vfs;
@@ -84,6 +85,8 @@ pub struct Kernel {
     pub vdso: Option<VdsoPages>,
     /// Counters.
     pub counters: Counters,
+    /// Turns the CPU time of tasks into nanoseconds.
+    pub(crate) cpu_clock: CpuClock,
     /// Keys and keyrings.
     pub keys: KeyTable,
     /// What programs that have changed who they are have for PR_GET_DUMPABLE: `fs.suid_dumpable`.
@@ -126,6 +129,7 @@ impl Kernel {
             cpus: parts.cpus.max(1),
             vdso: parts.vdso,
             counters: Counters::default(),
+            cpu_clock: CpuClock::new(),
             keys: KeyTable::default(),
             suid_dumpable: AtomicU8::new(0),
             tree: Mutex::new(Tree::default()),

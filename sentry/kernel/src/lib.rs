@@ -9,6 +9,7 @@ mod aio;
 mod arch;
 mod bprm;
 mod cgroup_namespace;
+mod cpu_clock;
 mod current_task;
 mod deferred;
 mod exec;

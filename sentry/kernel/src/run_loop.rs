@@ -1,15 +1,19 @@
 //! The loop of a task's thread. Linux: kernel/entry/common.c, `exit_to_user_mode_loop`.
 
 use crate::arch::Exception;
-use crate::syscall::SyscallExit;
+use crate::syscall::{SyscallExit, SyscallResult};
 use crate::{CurrentTask, Task};
 use platform::{Fault, GuestSignal, Trap};
-use sentry_mm::FaultError;
+use platform_host::tsc::rdtsc;
+use sentry_mm::{FaultError, MemoryManager};
+use sentry_uapi::errno::ENOSYS;
 use sentry_uapi::sigaction::SaFlags;
 use sentry_uapi::signal::{SI_KERNEL, SIGKILL, SIGSEGV, SigInfo, SigSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The kernel is told of so many system calls of a task at a time.
+const CALLS_TOLD: u64 = 64;
 
 impl CurrentTask {
     /// Runs the task until it ends.
@@ -22,51 +26,89 @@ impl CurrentTask {
                 self.do_exit(status);
                 return;
             }
-            let Some(mm) = self.mm.clone() else {
+            let Some(mm) = &self.mm else {
                 self.exit_status = Some(SIGKILL);
                 continue;
             };
             self.in_syscall = None;
-            let entered = Instant::now();
+            // Where the call that trapped last returns to, nothing is to be seen to.
+            if mm.shows_text() && self.gate_rip != Some(self.regs.rip) {
+                let mm = mm.clone();
+                self.before_rewritten_text(&mm);
+            }
+            let Some(mm) = &self.mm else { continue };
+            let entered = rdtsc();
             let trap = self.ctx.switch(mm.address_space(), &mut self.regs);
-            let left = Instant::now();
-            add_time(&self.task().utime, left.duration_since(entered));
+            let left = rdtsc();
+            add_time(&self.task.utime, left.wrapping_sub(entered));
+            self.gate_rip = None;
             match trap {
-                Ok(Trap::Syscall) => self.syscall(),
-                Ok(Trap::Fault(fault)) => self.page_fault(fault),
-                Ok(Trap::Signal(signal)) => self.exception(signal),
-                Ok(Trap::Interrupted) => {}
+                Ok(Trap::Syscall) if self.ctx.used_gate() => {
+                    self.gate_rip = Some(self.regs.rip);
+                    self.syscall();
+                }
+                Ok(Trap::Syscall) => {
+                    self.count_call();
+                    self.syscall();
+                }
+                Ok(trap) => self.leave_guest(trap),
                 Err(e) => {
                     tracing::warn!("task {}: {e}", self.tid());
                     let status = self.group.group_exit(SIGKILL);
                     self.exit_status = Some(status);
                 }
             }
-            let slept = self.slept.replace(Duration::ZERO);
-            add_time(&self.task().stime, left.elapsed().saturating_sub(slept));
+            let slept = self.slept.replace(0);
+            add_time(&self.task.stime, rdtsc().wrapping_sub(left).saturating_sub(slept));
         }
+    }
+
+    /// Serves a trap that is no system call.
+    fn leave_guest(&mut self, trap: Trap) {
+        if let Some(mm) = self.mm.clone().filter(|mm| mm.shows_text()) {
+            self.leave_cave(&mm);
+        }
+        match trap {
+            Trap::Fault(fault) => self.page_fault(fault),
+            Trap::Signal(signal) => self.exception(signal),
+            Trap::Syscall | Trap::Interrupted => {}
+        }
+    }
+
+    /// Sees to it that guest code goes on where it can in text that was rewritten.
+    fn before_rewritten_text(&mut self, mm: &MemoryManager) {
+        // The way to the gate is by GS.
+        if self.regs.gs_base != 0 && mm.may_show_text() && mm.hide_text().is_err() {
+            let status = self.group.group_exit(SIGKILL);
+            self.exit_status = Some(status);
+        }
+        self.enter_cave(mm);
     }
 
     fn syscall(&mut self) {
         let nr = self.regs.orig_rax;
         let args = self.regs.syscall_args();
         self.in_syscall = Some(nr);
-        self.task().syscall.store(nr.wrapping_add(1), Ordering::Relaxed);
-        let kernel = self.kernel().clone();
-        kernel.counters.syscalls.fetch_add(1, Ordering::Relaxed);
-        if let Some(tracer) = &kernel.syscalls.tracer {
-            tracer.enter(self, nr, args);
+        self.task.syscall.store(nr.wrapping_add(1), Ordering::Relaxed);
+        self.calls += 1;
+        if self.calls.is_multiple_of(CALLS_TOLD) {
+            self.kernel().counters.syscalls.fetch_add(CALLS_TOLD, Ordering::Relaxed);
         }
-        let result = kernel.syscalls.dispatch(self, nr, args);
-        if let Some(tracer) = &kernel.syscalls.tracer {
-            let shown = match result {
-                Ok(value) => Some(Ok(value)),
-                Err(SyscallExit::Errno(e)) => Some(Err(e)),
-                Err(SyscallExit::NoReturn) => None,
-            };
-            tracer.exit(self, nr, args, shown);
-        }
-        self.task().syscall.store(0, Ordering::Relaxed);
+        let result = match self.kernel().syscalls.tracer.clone() {
+            None => self.dispatch(nr, args),
+            Some(tracer) => {
+                tracer.enter(self, nr, args);
+                let result = self.dispatch(nr, args);
+                let shown = match result {
+                    Ok(value) => Some(Ok(value)),
+                    Err(SyscallExit::Errno(e)) => Some(Err(e)),
+                    Err(SyscallExit::NoReturn) => None,
+                };
+                tracer.exit(self, nr, args, shown);
+                result
+            }
+        };
+        self.task.syscall.store(0, Ordering::Relaxed);
         match result {
             Ok(value) => self.set_syscall_result(Ok(value)),
             Err(SyscallExit::Errno(e)) => self.set_syscall_result(Err(e)),
@@ -76,6 +118,13 @@ impl CurrentTask {
         if unfinished && !self.signal_pending() {
             // What interrupted the call is gone (another thread took the signal): make the call again.
             self.restart_without_handler();
+        }
+    }
+
+    fn dispatch(&mut self, nr: u64, args: [u64; 6]) -> SyscallResult {
+        match self.kernel().syscalls.entry(nr) {
+            Some(call) => call(self, args),
+            None => Err(ENOSYS.into()),
         }
     }
 
@@ -140,8 +189,9 @@ impl CurrentTask {
     }
 }
 
-fn add_time(counter: &std::sync::atomic::AtomicU64, time: Duration) {
-    counter.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+/// Adds to a counter that nobody else writes to.
+fn add_time(counter: &AtomicU64, ticks: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(ticks), Ordering::Relaxed);
 }
 
 /// Starts the host thread of a task.

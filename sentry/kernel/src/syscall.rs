@@ -2,7 +2,6 @@
 
 use crate::CurrentTask;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::ENOSYS;
 use sentry_uapi::signal::SigInfo;
 use std::sync::Arc;
 
@@ -48,12 +47,8 @@ pub struct SyscallTable {
 }
 
 impl SyscallTable {
-    /// Calls number `nr`.
-    pub(crate) fn dispatch(&self, task: &mut CurrentTask, nr: u64, args: [u64; 6]) -> SyscallResult {
-        let entry = usize::try_from(nr).ok().and_then(|nr| self.entries.get(nr).copied().flatten());
-        match entry {
-            Some(f) => f(task, args),
-            None => Err(ENOSYS.into()),
-        }
+    /// The handler of number `nr`.
+    pub(crate) fn entry(&self, nr: u64) -> Option<SyscallFn> {
+        usize::try_from(nr).ok().and_then(|nr| self.entries.get(nr).copied().flatten())
     }
 }

@@ -82,11 +82,15 @@ pub struct Task {
     pub(crate) killed: AtomicBool,
     /// A group stop waits for this thread.
     pub(crate) stop_requested: AtomicBool,
+    /// The signal it took out last asks it to stop, and no SIGCONT has come since. Changed with the group's signal lock
+    /// held. Linux: JOBCTL_STOP_DEQUEUED.
+    pub(crate) stop_dequeued: AtomicBool,
     pub(crate) exiting: AtomicBool,
     pub(crate) parker: Arc<Parker>,
     pub(crate) interrupter: Arc<dyn Interrupter>,
     run_state: AtomicU8,
     comm: Mutex<[u8; TASK_COMM_LEN], { level::LEAF }>,
+    /// CPU time in guest code and in the kernel, in steps of the time-stamp counter. Written by the task alone.
     pub(crate) utime: AtomicU64,
     pub(crate) stime: AtomicU64,
     pub(crate) nvcsw: AtomicU64,
@@ -141,6 +145,7 @@ impl Task {
             sigpending: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             stop_requested: AtomicBool::new(false),
+            stop_dequeued: AtomicBool::new(false),
             exiting: AtomicBool::new(false),
             parker: Arc::new(Parker::new()),
             interrupter: new.interrupter,
@@ -286,8 +291,8 @@ impl Task {
     /// Its resource use so far.
     pub fn usage(&self) -> Usage {
         Usage {
-            utime: self.utime.load(Ordering::Relaxed),
-            stime: self.stime.load(Ordering::Relaxed),
+            utime: self.kernel.cpu_clock.nanos(self.utime.load(Ordering::Relaxed)),
+            stime: self.kernel.cpu_clock.nanos(self.stime.load(Ordering::Relaxed)),
             nvcsw: self.nvcsw.load(Ordering::Relaxed),
             ..Usage::default()
         }

@@ -9,7 +9,6 @@ use sentry_uapi::errno::{EAGAIN, EINVAL};
 use sentry_uapi::resource::{RLIM_INFINITY, RLIMIT_CPU};
 use sentry_uapi::signal::{SI_KERNEL, SI_TIMER, SIGALRM, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU, SigInfo};
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 /// Most POSIX timers a process may have.
@@ -239,7 +238,8 @@ impl ThreadGroup {
     pub fn cpu_usage(&self) -> (u64, u64) {
         let dead = *self.dead_threads.lock();
         self.threads().iter().fold((dead.utime, dead.stime), |(u, s), t| {
-            (u + t.utime.load(Ordering::Relaxed), s + t.stime.load(Ordering::Relaxed))
+            let usage = t.usage();
+            (u + usage.utime, s + usage.stime)
         })
     }
 

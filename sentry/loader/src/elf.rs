@@ -154,6 +154,13 @@ impl ElfImage {
         self.dynamic && self.interp.is_none()
     }
 
+    /// The offsets in the file between which the executable segment lies that holds `offset`.
+    pub fn text_around(&self, offset: u64) -> Option<(u64, u64)> {
+        let ends = |load: &Load| Some((load.offset, load.offset.checked_add(load.filesz)?));
+        let texts = self.loads.iter().filter(|load| load.flags & PF_X != 0).filter_map(ends);
+        texts.into_iter().find(|(start, end)| (*start..*end).contains(&offset))
+    }
+
     /// Number of program headers, for AT_PHNUM.
     pub fn phnum(&self) -> u16 {
         self.phnum

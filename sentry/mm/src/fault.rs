@@ -9,10 +9,14 @@ use std::sync::atomic::Ordering;
 
 /// Anonymous memory up to this size gets its frames when it is mapped; of more, this much at a time when it is touched.
 pub(crate) const EAGER_ANON: u64 = 1 << 34;
+/// Up to this size it gets its memory with its frames: what is so small is used as a rule, and a fault costs four times
+/// what a page does that is entered with others.
+const POPULATED_ANON: u64 = 64 << 10;
 /// File pages entered by one fault.
 const FILE_CLUSTER: u64 = 256 << 10;
-/// Pages copied by one copy-on-write fault.
-const COW_CLUSTER: u64 = 32 << 10;
+/// Least and most that one copy-on-write fault copies: twice as much with each since the last fork.
+pub(crate) const COW_CLUSTER: u64 = 32 << 10;
+const COW_CLUSTER_MAX: u64 = 256 << 10;
 /// A stack grows by this much at a time, where there is room.
 const STACK_STEP: u64 = 128 << 10;
 /// Room kept between a stack and the mapping below it. Linux: `stack_guard_gap`.
@@ -182,11 +186,15 @@ impl MemoryManager {
         from: u64,
         to: u64,
     ) -> Result<(), FaultError> {
-        let frames = self.memory.allocate(to - from, PAGE_SIZE).map_err(|_| FaultError::OutOfMemory)?;
-        let pma = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true };
+        let present = self.memory.allocate_present(to - from);
+        let frames = match present {
+            Some(frames) => frames,
+            None => self.memory.allocate(to - from, PAGE_SIZE).map_err(|_| FaultError::OutOfMemory)?,
+        };
+        let pma = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, pma);
         let mut ops = Vec::new();
-        push_map(&mut ops, from, &pma, vma, false);
+        push_map(&mut ops, from, &pma, vma, present.is_some() || to - from <= POPULATED_ANON);
         self.apply(ops).map_err(|_| FaultError::OutOfMemory)
     }
 
@@ -224,9 +232,12 @@ impl MemoryManager {
             for old in inner.take_frames(at, end) {
                 self.memory.dec_ref(old);
             }
-            let pma = Pma { end, frame: frames.start, write_protected, anonymous: false };
+            let pma = Pma { end, frame: frames.start, write_protected, anonymous: false, shown: None };
             insert_pma(&mut inner.pmas, at, pma);
             push_map(&mut ops, at, &pma, vma, true);
+            if let Some(sites) = self.sites_shown(start, vma) {
+                self.show_known(inner, &mut ops, sites, vma, at, vma.file_offset(start, at));
+            }
             at = end;
         }
         self.apply(ops).map_err(|_| FaultError::OutOfMemory)?;
@@ -263,9 +274,10 @@ impl MemoryManager {
                 return self.apply(ops).map_err(|_| FaultError::OutOfMemory);
             }
         }
-        let cluster = page & !(COW_CLUSTER - 1);
+        let step = inner.cow_cluster;
+        let cluster = page & !(step - 1);
         let mut from = low.max(cluster);
-        let mut to = high.min(cluster + COW_CLUSTER);
+        let mut to = high.min(cluster + step);
         if pma.anonymous {
             // Only the stretch of shared frames around the page.
             let (_, len) = self.memory.shared_prefix(FrameRange { start: frame_at(page), end: frame_at(to) });
@@ -276,17 +288,21 @@ impl MemoryManager {
             if !shared || from + len <= page {
                 from = page;
             }
+            inner.cow_cluster = (step * 2).min(COW_CLUSTER_MAX);
+            // Pages that nobody has touched are not copied.
+            if self.memory.present_run(frame_at(from), (page - from) / PAGE_SIZE) < (page - from) / PAGE_SIZE
+            {
+                from = page;
+            }
+            let behind = (to - page) / PAGE_SIZE;
+            to = page + self.memory.present_run(frame_at(page), behind).max(1) * PAGE_SIZE;
         } else {
             from = page;
         }
         let len = to - from;
-        let frames = self.memory.allocate(len, PAGE_SIZE).map_err(|_| FaultError::OutOfMemory)?;
-        if self.memory.copy(frame_at(from), frames.start, len).is_err() {
-            self.memory.dec_ref(frames);
-            return Err(FaultError::OutOfMemory);
-        }
+        let frames = self.memory.allocate_copy(frame_at(from), len).map_err(|_| FaultError::OutOfMemory)?;
         let old = inner.take_frames(from, to);
-        let copy = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true };
+        let copy = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, copy);
         let mut ops = Vec::new();
         push_map(&mut ops, from, &copy, vma, true);

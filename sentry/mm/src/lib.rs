@@ -4,6 +4,7 @@
 //! and the platform is only told what to map where.
 
 mod brk;
+mod call_sites;
 mod fault;
 mod frame;
 mod info;
@@ -17,10 +18,13 @@ mod mprotect;
 mod mremap;
 mod remap;
 mod shared_anon;
+mod text;
 mod uaccess;
 mod uio;
 mod vma;
+mod warm;
 
+pub use call_sites::{CallSite, CallSites, Cave};
 pub use fault::{FaultError, FaultHistory};
 pub use frame::FrameRange;
 pub use info::{MmUsage, VmaInfo, VmaUsage};
@@ -32,6 +36,7 @@ pub use mmap::{MMAP_MIN_ADDR, MmapRequest, Placement};
 pub use mremap::MremapMode;
 pub use platform::Prot;
 pub use shared_anon::SharedAnon;
+pub use text::TextAt;
 pub use uaccess::{FutexKey, MAX_VIEW, UserAccess, UserRange};
 pub use uio::{IoDst, IoSrc, Segs};
 pub use vma::{VmFlags, VmaFile};

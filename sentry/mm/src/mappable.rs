@@ -1,6 +1,6 @@
 //! What the memory manager needs of a file it maps. Linux: `struct vm_operations_struct` and `struct address_space`.
 
-use crate::{FrameRange, MemoryManager};
+use crate::{CallSites, FrameRange, MemoryManager};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
 use std::any::Any;
@@ -32,6 +32,11 @@ pub trait Mappable: Send + Sync {
 
     /// The memory managers that map the file.
     fn mappings(&self) -> &MappingSet;
+
+    /// What is known of system calls in the file's text; `None` for what holds no programs.
+    fn call_sites(&self) -> Option<&CallSites> {
+        None
+    }
 
     /// Writes modified pages of the range back, where "back" means something. Linux: `vfs_fsync_range`.
     fn msync(&self, offset: u64, len: u64) -> Result<(), Errno>;

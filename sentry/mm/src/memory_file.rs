@@ -6,6 +6,7 @@
 //!
 //! Linux: mm/page_alloc.c, with ranges for pages; the pins play the part of RCU.
 
+use crate::warm::{MAX_RUN, Warm};
 use crate::{FrameRange, IoSrc, MAX_VIEW};
 use platform_host::io::{HostSeg, MAX_SEGS, pwritev};
 use platform_host::memfd::{MemoryWindow, NOWHERE};
@@ -45,6 +46,8 @@ struct Frames {
     /// Freed, but perhaps still seen through a pin taken in this or an earlier epoch.
     limbo: Vec<(u64, FrameRange)>,
     allocated: u64,
+    /// Free frames that are not zero.
+    warm: Warm,
 }
 
 /// The memory file of a sandbox.
@@ -87,9 +90,71 @@ impl MemoryFile {
         debug_assert!(len > 0 && len.is_multiple_of(PAGE_SIZE) && align.is_power_of_two());
         let mut f = self.frames.lock();
         let start = f.take(len, align).ok_or(ENOMEM)?;
-        f.insert(start, start + len, 1);
-        f.allocated += len;
-        Ok(FrameRange { start, end: start + len })
+        Ok(f.hand_out(FrameRange { start, end: start + len }))
+    }
+
+    /// Allocates as [`Self::allocate`] does, but frames that have host memory behind them; `None` if there are none at hand.
+    pub fn allocate_present(&self, len: u64) -> Option<FrameRange> {
+        let frames = self.take_warm(len)?;
+        if self.zero(frames.start, len).is_err() {
+            self.dec_ref(frames);
+            return None;
+        }
+        Some(frames)
+    }
+
+    /// Allocates frames with the contents of `len` bytes from `from` on (page-aligned).
+    ///
+    /// # Errors
+    /// As [`Self::allocate`]; `ENOMEM` also when the host has no memory.
+    pub(crate) fn allocate_copy(&self, from: u64, len: u64) -> Result<FrameRange, Errno> {
+        let warm = self.take_warm(len);
+        let present = warm.is_some();
+        let frames = warm.map_or_else(|| self.allocate(len, PAGE_SIZE), Ok)?;
+        let copied =
+            if present { self.copy(from, frames.start, len) } else { self.write_pages(from, frames) };
+        if copied.is_err() {
+            self.dec_ref(frames);
+            return Err(ENOMEM);
+        }
+        Ok(frames)
+    }
+
+    /// Copies into frames without memory: the host puts pages behind them as it writes, for a fraction of what a fault for
+    /// each costs.
+    fn write_pages(&self, from: u64, to: FrameRange) -> Result<(), Errno> {
+        let mut done = 0;
+        while done < to.len() {
+            let src = self.segment(from + done, to.len() - done)?;
+            let n = pwritev(self.window.as_fd(), &[src], to.start + done)?;
+            done += u64::try_from(n).ok().filter(|n| *n > 0).ok_or(ENOMEM)?;
+        }
+        Ok(())
+    }
+
+    /// How many of `count` pages from `offset` on have host memory behind them before one has none.
+    pub(crate) fn present_run(&self, offset: u64, count: u64) -> u64 {
+        let there = self.window.mincore(offset, count * PAGE_SIZE);
+        there.iter().take_while(|there| **there).count() as u64
+    }
+
+    fn take_warm(&self, len: u64) -> Option<FrameRange> {
+        if len > MAX_RUN {
+            return None;
+        }
+        let mut f = self.frames.lock();
+        let frames = f.warm.take(len)?;
+        Some(f.hand_out(frames))
+    }
+
+    /// Gives the host back what was kept for later use.
+    pub fn trim(&self) {
+        let mut f = self.frames.lock();
+        for range in f.warm.drain() {
+            if self.window.punch_hole(range.start, range.len()).is_ok() {
+                f.give_back(range);
+            }
+        }
     }
 
     /// Adds one to the count of every frame of the range, all of which are allocated.
@@ -149,7 +214,11 @@ impl MemoryFile {
         let mut keep = Vec::new();
         for (epoch, range) in std::mem::take(&mut f.limbo) {
             if epoch + 2 <= now {
-                if self.window.punch_hole(range.start, range.len()).is_ok() {
+                if f.warm.wants(range)
+                    && self.window.mincore(range.start, range.len()).iter().all(|there| *there)
+                {
+                    f.warm.keep(range);
+                } else if self.window.punch_hole(range.start, range.len()).is_ok() {
                     f.give_back(range);
                 }
             } else {
@@ -304,6 +373,12 @@ impl Drop for Pin {
 }
 
 impl Frames {
+    fn hand_out(&mut self, frames: FrameRange) -> FrameRange {
+        self.insert(frames.start, frames.end, 1);
+        self.allocated += frames.len();
+        frames
+    }
+
     fn take(&mut self, len: u64, align: u64) -> Option<u64> {
         let found = self.free.iter().take(FIRST_FIT_SCAN).find_map(|(start, end)| {
             let at = start.next_multiple_of(align);
@@ -443,6 +518,7 @@ mod tests {
         drop(pin);
         let other = file.allocate(PAGE_SIZE, PAGE_SIZE)?;
         file.dec_ref(other);
+        assert_eq!(file.allocate_present(PAGE_SIZE), Some(r));
         file.read_at(r.start, &mut byte)?;
         assert_eq!(byte, [0]);
         Ok(())

@@ -1,5 +1,7 @@
 //! Linux: include/linux/mm_types.h, `struct mm_struct`; kernel/fork.c, `dup_mmap`.
 
+use crate::fault::COW_CLUSTER;
+use crate::text::TextState;
 use crate::vma::{Pma, PmaMap, Vma, VmaMap, take_pmas};
 use crate::{FrameRange, MappedFile, MemoryFile, VmFlags};
 use platform::{AddressSpace, Backing, MapOp, Platform, PlatformError, Prot};
@@ -81,6 +83,8 @@ pub struct MemoryManager {
     /// Counts changes, so that a repeated fault can be told from one that another thread has resolved.
     pub(crate) changes: AtomicU64,
     faults: AtomicU64,
+    /// Whether guest code is shown text with rewritten call sites.
+    pub(crate) text: TextState,
 }
 
 /// The mappings of an address space.
@@ -91,6 +95,8 @@ pub(crate) struct Inner {
     pub(crate) mmap_base: u64,
     pub(crate) brk_start: u64,
     pub(crate) brk: u64,
+    /// What the next copy-on-write fault copies.
+    pub(crate) cow_cluster: u64,
     /// Bytes in VMAs.
     pub(crate) total: u64,
     /// Bytes in private writable VMAs. Linux: `data_vm`.
@@ -114,6 +120,7 @@ impl MemoryManager {
             vmas: VmaMap::new(),
             pmas: PmaMap::new(),
             mmap_base: top,
+            cow_cluster: COW_CLUSTER,
             brk_start: 0,
             brk: 0,
             total: 0,
@@ -142,6 +149,7 @@ impl MemoryManager {
             info: Mutex::new(info),
             changes: AtomicU64::new(0),
             faults: AtomicU64::new(0),
+            text: TextState::default(),
         }))
     }
 
@@ -228,6 +236,7 @@ impl MemoryManager {
             vmas: VmaMap::new(),
             pmas: PmaMap::new(),
             mmap_base: parent.mmap_base,
+            cow_cluster: COW_CLUSTER,
             brk_start: parent.brk_start,
             brk: parent.brk,
             total: 0,
@@ -236,6 +245,7 @@ impl MemoryManager {
             def_flags: VmFlags::empty(),
             peak: parent.peak,
         };
+        parent.cow_cluster = COW_CLUSTER;
         let mut parent_ops = Vec::new();
         let mut child_ops = Vec::new();
         for (start, vma) in &parent.vmas {
@@ -258,8 +268,7 @@ impl MemoryManager {
             if vma.flags.contains(VmFlags::WIPEONFORK) {
                 continue;
             }
-            let frames = FrameRange { start: pma.frame, end: pma.frame + (pma.end - start) };
-            self.memory.inc_ref(frames);
+            pma.frames(*start).for_each(|frames| self.memory.inc_ref(frames));
             if pma.anonymous && !vma.is_shared() && !pma.write_protected {
                 pma.write_protected = true;
                 if vma.prot.contains(Prot::WRITE) {
@@ -268,7 +277,7 @@ impl MemoryManager {
                 }
             }
             child.pmas.insert(*start, *pma);
-            push_map(&mut child_ops, *start, pma, vma, !pma.anonymous);
+            push_map(&mut child_ops, *start, pma, vma, false);
         }
         let info = self.info.lock().clone();
         let vmas: Vec<Vma> = child.vmas.values().cloned().collect();
@@ -276,6 +285,7 @@ impl MemoryManager {
         let result = self.apply(parent_ops);
         drop(parent);
         let forked = forked.map_err(|_| ENOMEM)?;
+        forked.text.inherit(&self.text);
         for vma in &vmas {
             forked.note_file(vma, true)?;
         }
@@ -319,7 +329,7 @@ impl MemoryManager {
         }
         drop(vmas);
         for (start, pma) in pmas {
-            self.memory.dec_ref(FrameRange { start: pma.frame, end: pma.frame + (pma.end - start) });
+            pma.frames(start).for_each(|frames| self.memory.dec_ref(frames));
         }
     }
 }
@@ -328,7 +338,7 @@ impl Drop for MemoryManager {
     fn drop(&mut self) {
         let inner = self.inner.get_mut();
         for (start, pma) in std::mem::take(&mut inner.pmas) {
-            self.memory.dec_ref(FrameRange { start: pma.frame, end: pma.frame + (pma.end - start) });
+            pma.frames(start).for_each(|frames| self.memory.dec_ref(frames));
         }
         for vma in std::mem::take(&mut inner.vmas).values() {
             let _ = self.note_file(vma, false);
@@ -353,10 +363,7 @@ impl Inner {
 
     /// Takes the PMAs of a range out; their references are the caller's to drop.
     pub(crate) fn take_frames(&mut self, start: u64, end: u64) -> Vec<FrameRange> {
-        take_pmas(&mut self.pmas, start, end)
-            .into_iter()
-            .map(|(s, p)| FrameRange { start: p.frame, end: p.frame + (p.end - s) })
-            .collect()
+        take_pmas(&mut self.pmas, start, end).into_iter().flat_map(|(start, pma)| pma.frames(start)).collect()
     }
 }
 
@@ -369,7 +376,7 @@ pub(crate) fn map_prot(vma: &Vma, pma: &Pma) -> Prot {
 pub(crate) fn push_map(ops: &mut Vec<MapOp>, start: u64, pma: &Pma, vma: &Vma, populate: bool) {
     let prot = map_prot(vma, pma);
     if !prot.is_empty() {
-        let backing = Backing::Memory { offset: pma.frame };
+        let backing = Backing::Memory { offset: pma.shown.unwrap_or(pma.frame) };
         ops.push(MapOp::Map { addr: start, len: pma.end - start, prot, backing, populate });
     }
 }

@@ -90,6 +90,10 @@ impl MemoryManager {
         split_pma(&mut inner.pmas, end);
         let pmas: Vec<_> = inner.pmas.range(start..end).map(|(s, p)| (*s, *p)).collect();
         let mut ops = Vec::new();
+        if prot != old.prot && pmas.iter().any(|(_, pma)| pma.shown.is_some()) {
+            self.hide_text_in(inner, start, end)?;
+        }
+        let pmas: Vec<_> = inner.pmas.range(start..end).map(|(s, p)| (*s, *p)).collect();
         if prot.is_empty() {
             if !pmas.is_empty() {
                 ops.push(MapOp::Unmap { addr: start, len: end - start });

@@ -1,5 +1,6 @@
 //! Linux: mm/mremap.c.
 
+use crate::FrameRange;
 use crate::mm::{Inner, push_map};
 use crate::vma::{find_vma, insert_pma, page_up, take_pmas};
 use crate::{MemoryManager, MmLimits, PAGE_SIZE, VmFlags};
@@ -130,7 +131,11 @@ impl MemoryManager {
         }
         for (s, pma) in pmas {
             let at = to + (s - old);
-            let pma = crate::vma::Pma { end: to + (pma.end - old), ..pma };
+            // Code that moves does not reach what was written for it where it was.
+            if let Some(at) = pma.shown {
+                self.memory.dec_ref(FrameRange { start: at, end: at + (pma.end - s) });
+            }
+            let pma = crate::vma::Pma { end: to + (pma.end - old), shown: None, ..pma };
             insert_pma(&mut inner.pmas, at, pma);
             push_map(&mut ops, at, &pma, &moved, false);
         }

@@ -1,6 +1,6 @@
 //! Linux: include/linux/mm_types.h, `struct vm_area_struct`. What is mapped (VMAs) and what stands behind it so far (PMAs).
 
-use crate::{Mappable, MappedFile, PAGE_SIZE};
+use crate::{FrameRange, Mappable, MappedFile, PAGE_SIZE};
 use bitflags::bitflags;
 use platform::Prot;
 use std::collections::BTreeMap;
@@ -114,11 +114,22 @@ pub(crate) struct Pma {
     pub(crate) write_protected: bool,
     /// The frames belong to this address space alone (or are shared with forked ones): not to a file.
     pub(crate) anonymous: bool,
+    /// What guest code sees in place of `frame`: program text with rewritten call sites. The sentry's own accesses go to
+    /// `frame`.
+    pub(crate) shown: Option<u64>,
 }
 
 impl Pma {
+    /// The frames it holds references to; it begins at `start`.
+    pub(crate) fn frames(&self, start: u64) -> impl Iterator<Item = FrameRange> + use<> {
+        let len = self.end - start;
+        std::iter::once(self.frame).chain(self.shown).map(move |at| FrameRange { start: at, end: at + len })
+    }
+
     fn merges_with(&self, start: u64, next: &Pma) -> bool {
-        self.frame + (self.end - start) == next.frame
+        self.shown.is_none()
+            && next.shown.is_none()
+            && self.frame + (self.end - start) == next.frame
             && self.write_protected == next.write_protected
             && self.anonymous == next.anonymous
     }
@@ -157,7 +168,8 @@ pub(crate) fn split_vma(vmas: &mut VmaMap, addr: u64) -> bool {
 /// Makes `addr` a border between PMAs.
 pub(crate) fn split_pma(pmas: &mut PmaMap, addr: u64) {
     let Some((start, pma)) = pmas.range_mut(..addr).next_back().filter(|(_, p)| p.end > addr) else { return };
-    let second = Pma { frame: pma.frame + (addr - start), ..*pma };
+    let delta = addr - start;
+    let second = Pma { frame: pma.frame + delta, shown: pma.shown.map(|at| at + delta), ..*pma };
     pma.end = addr;
     pmas.insert(addr, second);
 }

@@ -49,6 +49,8 @@ pub const INODE: u16 = 320;
 pub const HOST_NAMES: u16 = 325;
 /// A page cache or another table of frames.
 pub const PAGE_CACHE: u16 = 330;
+/// What guest code is shown in place of a file's pages.
+pub const CALL_SITES: u16 = 332;
 /// System V IPC objects of a namespace. Taken when a mapping of shared memory comes or goes.
 pub const IPC: u16 = 335;
 /// Tables of a socket family: bound addresses, ports.

@@ -2,4 +2,4 @@
 
 mod x86_64;
 
-pub(crate) use x86_64::Exception;
+pub(crate) use x86_64::{Exception, HotCalls};

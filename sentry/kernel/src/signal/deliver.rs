@@ -1,6 +1,6 @@
 //! Delivering signals to the running task. Linux: kernel/signal.c, `get_signal`, `do_signal_stop`.
 
-use crate::signal::{DefaultAction, STOP_SIGNALS, UNBLOCKABLE, default_action};
+use crate::signal::{DefaultAction, UNBLOCKABLE, default_action};
 use crate::thread_group::StopState;
 use crate::{CurrentTask, RunState};
 use sentry_uapi::sigaction::{SIG_DFL, SIG_IGN, SaFlags, SigAction};
@@ -141,8 +141,8 @@ impl CurrentTask {
             if signal.group_exit.is_some() {
                 return;
             }
-            // SIGCONT may have come since the signal was taken out; it has then cleared the pending set, not this one.
-            if !STOP_SIGNALS.contains(signo) {
+            // SIGCONT may have come since the signal was taken out.
+            if !self.task().stop_dequeued.swap(false, Ordering::Relaxed) {
                 return;
             }
             if signal.stop == StopState::Running {

@@ -102,6 +102,7 @@ impl ThreadGroup {
             signal.shared.discard(STOP_SIGNALS);
             for t in threads {
                 t.pending.lock().discard(STOP_SIGNALS);
+                t.stop_dequeued.store(false, Ordering::Relaxed);
             }
             let was = std::mem::replace(&mut signal.stop, StopState::Running);
             if was != StopState::Running {
@@ -243,6 +244,9 @@ impl Task {
         let mut signal = self.group.signal();
         let info = self.pending.lock().take(set);
         let info = info.or_else(|| signal.shared.take(set));
+        if let Some(info) = &info {
+            self.stop_dequeued.store(STOP_SIGNALS.contains(info.si_signo), Ordering::Relaxed);
+        }
         drop(signal);
         if let Some(i) = &info
             && i.si_code == sentry_uapi::signal::SI_TIMER

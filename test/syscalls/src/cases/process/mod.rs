@@ -6,6 +6,7 @@ mod exec;
 mod exit;
 mod fork;
 mod group;
+mod hot_call;
 mod limits;
 mod misc;
 mod pid_namespace;

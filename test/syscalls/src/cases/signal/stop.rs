@@ -112,3 +112,14 @@ fn all_threads_stop(t: &mut Guest) {
     child.kill(SIGKILL);
     child.wait().killed(SIGKILL);
 }
+
+/// SIGCONT undoes a stop that has not begun, even if the signal that asks for it has been taken out already.
+#[case(as_root, as_user)]
+fn sigcont_right_behind_a_stop_signal_leaves_nobody_stopped(t: &mut Guest) {
+    for _ in 0..1000 {
+        let child = t.fork(|| {});
+        child.kill(SIGSTOP);
+        child.kill(SIGCONT);
+        child.done();
+    }
+}
