@@ -52,8 +52,7 @@ impl Confinement {
     /// When the host refuses it; the sentry must not go on then.
     pub fn enter(self, kvm: Option<RawFd>) -> Result<()> {
         violation::install(self.control);
-        let needs =
-            filter::Needs { sockets: &self.sockets, writes_to_host: self.writes_to_host, kvm };
+        let needs = filter::Needs { sockets: &self.sockets, writes_to_host: self.writes_to_host, kvm };
         filter::install(&needs).context("cannot install the seccomp filter")
     }
 }
