@@ -32,7 +32,7 @@ fn every_request_ends_a_spinning_guest() {
     let machine = Machine::with_code(SPIN);
     let (aspace, mut context) = (machine.aspace(), machine.context());
     let interrupter = context.interrupter();
-    let (seen, rounds) = (AtomicU32::new(0), 2000);
+    let (seen, rounds) = (AtomicU32::new(0), 200);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for round in 0..rounds {
