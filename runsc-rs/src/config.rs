@@ -9,6 +9,8 @@ use std::str::FromStr;
 pub enum PlatformKind {
     /// The fastest that works on this host.
     Auto,
+    /// A virtual machine.
+    Kvm,
     /// Stub processes under ptrace(2).
     Ptrace,
     /// Stub processes whose system calls raise signals, handed over through shared memory.
@@ -17,7 +19,7 @@ pub enum PlatformKind {
 
 impl PlatformKind {
     /// The names of the back-ends there are, in the order in which `auto` tries them.
-    pub const NAMES: [&str; 2] = ["systrap", "ptrace"];
+    pub const NAMES: [&str; 3] = ["kvm", "systrap", "ptrace"];
 }
 
 impl FromStr for PlatformKind {
@@ -28,9 +30,7 @@ impl FromStr for PlatformKind {
             "auto" => Ok(PlatformKind::Auto),
             "ptrace" => Ok(PlatformKind::Ptrace),
             "systrap" => Ok(PlatformKind::Systrap),
-            "kvm" => {
-                bail!("--platform=kvm: not built into this version; use another or leave the choice to auto")
-            }
+            "kvm" => Ok(PlatformKind::Kvm),
             _ => bail!("--platform={name}: expected auto, ptrace, systrap or kvm"),
         }
     }

@@ -24,7 +24,12 @@ const INITIAL_MXCSR: u32 = 0x1f80;
 const INITIAL_PKRU: u32 = 0x5555_5554;
 /// The mask of processors that report none. Linux: arch/x86/kernel/fpu/init.c.
 const DEFAULT_MXCSR_MASK: u32 = 0xffbf;
+/// The x87 and SSE registers in the legacy area.
+const ST_OFFSET: usize = 32;
+const XMM_OFFSET: usize = 160;
+const XMM_END: usize = 416;
 /// Bits of XSTATE_BV.
+const XFEATURE_MASK_FP: u64 = 1;
 const XFEATURE_MASK_SSE: u64 = 1 << 1;
 const XFEATURE_MASK_YMM: u64 = 1 << 2;
 const XFEATURE_PKRU: u32 = 9;
@@ -83,7 +88,15 @@ impl XstateLayout {
     /// # Errors
     /// [`PlatformError::Unavailable`] on a processor without XSAVE.
     pub fn of_host() -> Result<XstateLayout, PlatformError> {
-        let features = enabled_features() & !XFEATURE_MASK_XTILE;
+        XstateLayout::of_host_within(u64::MAX)
+    }
+
+    /// The same, without features that are not in `mask`.
+    ///
+    /// # Errors
+    /// As [`XstateLayout::of_host`].
+    pub fn of_host_within(mask: u64) -> Result<XstateLayout, PlatformError> {
+        let features = enabled_features() & !XFEATURE_MASK_XTILE & mask;
         if features & XFEATURE_MASK_SSE == 0 {
             return Err(PlatformError::Unavailable("the processor must have XSAVE".into()));
         }
@@ -128,6 +141,11 @@ impl XstateLayout {
         XstateLayout { features, mxcsr_mask, initial }
     }
 
+    /// The features, as bits of XCR0.
+    pub fn features(&self) -> u64 {
+        self.features
+    }
+
     /// The image after execve(2).
     pub fn initial(&self) -> &[u8] {
         &self.initial
@@ -158,9 +176,31 @@ impl XstateLayout {
         Ok(image)
     }
 
+    /// Writes what an image only says to be initial into its legacy area. KVM_SET_XSAVE, for one, leaves the processor's
+    /// MXCSR as it is otherwise.
+    pub fn write_out_legacy(&self, image: &mut [u8]) {
+        let Some(xstate_bv) = u64_at(image, XSTATE_BV_OFFSET) else { return };
+        if xstate_bv & XFEATURE_MASK_FP == 0 {
+            put(image, FCW_OFFSET, &[0; MXCSR_OFFSET - FCW_OFFSET]);
+            put(image, FCW_OFFSET, &INITIAL_FCW.to_ne_bytes());
+            put(image, ST_OFFSET, &[0; XMM_OFFSET - ST_OFFSET]);
+        }
+        if xstate_bv & XFEATURE_MASK_SSE == 0 {
+            put(image, XMM_OFFSET, &[0; XMM_END - XMM_OFFSET]);
+        }
+        if xstate_bv & (XFEATURE_MASK_SSE | XFEATURE_MASK_YMM) == 0 {
+            put(image, MXCSR_OFFSET, &INITIAL_MXCSR.to_ne_bytes());
+        }
+        let xstate_bv = xstate_bv | XFEATURE_MASK_FP | XFEATURE_MASK_SSE;
+        put(image, XSTATE_BV_OFFSET, &xstate_bv.to_ne_bytes());
+    }
+
     /// Turns an image that a signal frame held, or that a guest may have written to, into one like those of a register
-    /// set: what software keeps beside the state is as the host kernel writes it there.
+    /// set: what software keeps beside the state is as the host kernel writes it there, and features that are not of this
+    /// layout are left out.
     pub fn normalise(&self, image: &mut [u8]) {
+        let xstate_bv = u64_at(image, XSTATE_BV_OFFSET).unwrap_or(0) & self.features;
+        put(image, XSTATE_BV_OFFSET, &xstate_bv.to_ne_bytes());
         put(image, XFEATURES_OFFSET, &[0; SOFTWARE_END - XFEATURES_OFFSET]);
         put(image, XFEATURES_OFFSET, &self.features.to_ne_bytes());
     }

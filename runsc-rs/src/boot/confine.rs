@@ -45,14 +45,15 @@ impl Confinement {
         Confinement { sockets, control, writes_to_host: writes_to_host(spec) }
     }
 
-    /// Enters it, with all threads there are and will be. There is no way back.
+    /// Enters it, with all threads there are and will be. There is no way back. `kvm` is the virtual machine, if guests
+    /// run in one.
     ///
     /// # Errors
     /// When the host refuses it; the sentry must not go on then.
-    pub fn enter(self) -> Result<()> {
+    pub fn enter(self, kvm: Option<RawFd>) -> Result<()> {
         violation::install(self.control);
-        filter::install(&filter::Needs { sockets: &self.sockets, writes_to_host: self.writes_to_host })
-            .context("cannot install the seccomp filter")
+        let needs = filter::Needs { sockets: &self.sockets, writes_to_host: self.writes_to_host, kvm };
+        filter::install(&needs).context("cannot install the seccomp filter")
     }
 }
 
@@ -99,8 +100,12 @@ mod tests {
         Stopped,
     }
 
-    /// Runs a probe in a confined process, which reports what it returned or which call it was stopped at.
     fn confined_with(writes_to_host: bool, probe: impl FnOnce() -> i32) -> Verdict {
+        confined_in(None, writes_to_host, probe)
+    }
+
+    /// Runs a probe in a confined process, which reports what it returned or which call it was stopped at.
+    fn confined_in(kvm: Option<RawFd>, writes_to_host: bool, probe: impl FnOnce() -> i32) -> Verdict {
         let (ours, theirs) = Channel::pair().unwrap();
         let control = theirs.as_fd().as_raw_fd();
         // SAFETY: glibc's fork leaves its allocator usable; the child takes no lock another thread may hold, and leaves
@@ -109,7 +114,7 @@ mod tests {
             ForkResult::Child => {
                 prctl::set_no_new_privs().unwrap();
                 let confinement = Confinement { sockets: vec![control], control, writes_to_host };
-                let code = if confinement.enter().is_ok() { probe() } else { 99 };
+                let code = if confinement.enter(kvm).is_ok() { probe() } else { 99 };
                 violation::exit_now(code)
             }
             ForkResult::Parent { child } => {
@@ -210,6 +215,32 @@ mod tests {
         };
         assert_eq!(confined(probe), Verdict::Stopped);
         assert_eq!(confined_with(true, probe), Verdict::Made(1));
+    }
+
+    #[test]
+    fn requests_to_kvm_are_those_of_the_back_end_on_its_descriptors() {
+        const KVM_CREATE_VM: u32 = 0xae01;
+        const KVM_CREATE_DEVICE: u32 = 0xc00c_aee0;
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let (vm, other) = (file.as_raw_fd(), file.as_raw_fd() + 1);
+        let verdict = |kvm, fd: RawFd, request: u32| {
+            // No file here knows the requests, so that they fail where they are made.
+            // SAFETY: without an argument.
+            let probe = || i32::from(unsafe { libc::ioctl(fd, libc::c_ulong::from(request), 0) } == -1);
+            confined_in(kvm, false, probe)
+        };
+        for request in platform_kvm::requests::VM {
+            assert_eq!(verdict(Some(vm), vm, request), Verdict::Made(1), "{request:#x}");
+            assert_eq!(verdict(Some(vm), other, request), Verdict::Stopped, "{request:#x}");
+            assert_eq!(verdict(None, vm, request), Verdict::Stopped, "{request:#x}");
+        }
+        for request in platform_kvm::requests::VCPU {
+            assert_eq!(verdict(Some(vm), other, request), Verdict::Made(1), "{request:#x}");
+            assert_eq!(verdict(None, other, request), Verdict::Stopped, "{request:#x}");
+        }
+        for request in [KVM_CREATE_VM, KVM_CREATE_DEVICE] {
+            assert_eq!(verdict(Some(vm), vm, request), Verdict::Stopped, "{request:#x}");
+        }
     }
 
     #[test]

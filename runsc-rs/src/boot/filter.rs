@@ -19,6 +19,8 @@ pub(super) struct Needs<'a> {
     pub(super) sockets: &'a [RawFd],
     /// Whether host files may be created, changed and removed.
     pub(super) writes_to_host: bool,
+    /// The virtual machine that guests run in.
+    pub(super) kvm: Option<RawFd>,
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -202,6 +204,9 @@ fn rules(needs: &Needs<'_>) -> Result<Rules> {
     if needs.writes_to_host {
         rules.extend(WRITES.iter().map(|nr| (*nr, Vec::new())));
     }
+    if let Some(vm) = needs.kvm {
+        allow_kvm(&mut rules, vm)?;
+    }
     let null = |arg| SeccompCondition::new(arg, Len::Qword, Op::Eq, 0);
 
     allow_each(&mut rules, SYS_ioctl, 1, IOCTLS.iter().copied())?;
@@ -228,6 +233,17 @@ fn rules(needs: &Needs<'_>) -> Result<Rules> {
         }
     }
     Ok(rules)
+}
+
+/// Processors are made as they are needed, so their descriptors are not known yet; other files know none of the requests.
+fn allow_kvm(rules: &mut Rules, vm: RawFd) -> Result<()> {
+    allow_each(rules, SYS_ioctl, 1, platform_kvm::requests::VCPU.map(u64::from))?;
+    for request in platform_kvm::requests::VM {
+        let is_vm = SeccompCondition::new(0, Len::Dword, Op::Eq, u64::from(vm.cast_unsigned()))?;
+        let is_request = SeccompCondition::new(1, Len::Dword, Op::Eq, u64::from(request))?;
+        allow_if(rules, SYS_ioctl, vec![is_vm, is_request])?;
+    }
+    Ok(())
 }
 
 fn allow_if(rules: &mut Rules, nr: i64, conditions: Vec<SeccompCondition>) -> Result<()> {

@@ -3,19 +3,16 @@
 use super::confine::Confinement;
 use super::files::Files;
 use super::init;
+use super::platform;
 use super::terminal::ConsoleStreams;
 use super::{Io, Options};
-use crate::config::PlatformKind;
 use crate::container::ContainerSpec;
 use crate::sandbox::ExitStatus;
 use crate::sandbox::control::{ControlChannel, Request};
 use anyhow::{Context, Result, anyhow};
 use fs_devpts::Console;
 use fs_vfs::Vfs;
-use platform::Platform;
 use platform_host::poller::HostPoller;
-use platform_ptrace::PtracePlatform;
-use platform_systrap::SystrapPlatform;
 use sentry_auth::UserNamespace;
 use sentry_kernel::signal::SigSource;
 use sentry_kernel::{Kernel, KernelParts, SyscallTable, ThreadGroup, VdsoPages};
@@ -23,7 +20,6 @@ use sentry_loader::Vdso;
 use sentry_mm::MemoryFile;
 use sentry_time::Clocks;
 use sentry_uapi::signal::{SI_USER, SigInfo};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// The version of Linux whose behaviour is followed, as `LINUX_VERSION_CODE` has it: 6.1.0.
@@ -45,8 +41,8 @@ pub fn run(
 ) -> Result<ExitStatus> {
     let memory = MemoryFile::new().map_err(|e| anyhow!("cannot make the memory file: {e}"))?;
     memory.set_limit(io.memory);
-    let make = || new_platform(options.platform, &memory);
-    let platform = match io.oom_score {
+    let make = || platform::make(options.platform, io.kvm, &memory);
+    let (platform, kvm) = match io.oom_score {
         Some(mut score) => score.of_stubs(make),
         None => make(),
     }?;
@@ -72,7 +68,7 @@ pub fn run(
     });
     let poller = HostPoller::new().map_err(|e| anyhow!("cannot watch host descriptors: {e}"))?;
     let files = Files::new(&kernel, &spec, trees, owners, &io_cpuinfo)?;
-    confinement.enter()?;
+    confinement.enter(kvm)?;
 
     let start = init::Start { stdio, terminal: terminal.as_ref().map(|t| t.size), network: options.network };
     let (group, console) = init::start(&kernel, spec, files, start, &poller, control)?;
@@ -86,25 +82,6 @@ pub fn run(
         streams.finish();
     }
     Ok(exit_status(status))
-}
-
-fn new_platform(kind: PlatformKind, memory: &MemoryFile) -> Result<Arc<dyn Platform>> {
-    let fd = || memory.fd().as_fd().try_clone_to_owned().context("cannot duplicate the memory file");
-    let platform: Arc<dyn Platform> = match kind {
-        PlatformKind::Ptrace => PtracePlatform::new(fd()?)?,
-        PlatformKind::Systrap => {
-            SystrapPlatform::new(fd()?).map_err(|e| anyhow!("--platform=systrap: {e}"))?
-        }
-        PlatformKind::Auto => match SystrapPlatform::new(fd()?) {
-            Ok(systrap) => systrap,
-            Err(error) => {
-                tracing::debug!("not systrap: {error}");
-                PtracePlatform::new(fd()?)?
-            }
-        },
-    };
-    tracing::debug!(platform = platform.name(), "the back-end");
-    Ok(platform)
 }
 
 /// Carries out what the command asks for. Its end ends the sandbox.

@@ -12,6 +12,7 @@ mod identity;
 mod init;
 pub mod kernel;
 mod memory;
+mod platform;
 pub mod root;
 mod terminal;
 mod tracer;
@@ -32,6 +33,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use platform_host::tty::WindowSize;
+use platform_kvm::KvmDevice;
 use root::HostTrees;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -85,6 +87,8 @@ pub struct Io {
     pub memory: u64,
     /// Where the host's OOM killer is told whom to take first.
     pub oom_score: Option<OomScore>,
+    /// The host's `/dev/kvm`, if that may be used.
+    pub kvm: Option<KvmDevice>,
 }
 
 /// A guest program that cannot be started. To be found in the error of [`kernel::run`]; it decides the exit status of
@@ -140,7 +144,7 @@ pub(crate) fn boot(config: BootConfig, fds: BootFds) -> ! {
     end_on_panic(Arc::clone(&control));
     let cpuinfo = std::fs::read("/proc/cpuinfo").unwrap_or_default();
     let (memory, oom_score) = (config.memory, OomScore::open());
-    let io = |trees| Io { stdio, terminal, trees, strace, owners, cpuinfo, memory, oom_score };
+    let io = |trees, kvm| Io { stdio, terminal, trees, strace, owners, cpuinfo, memory, oom_score, kvm };
     // When the command is gone, there is nobody left to tell.
     let _ = match run(config, io, &control) {
         Ok(status) => control.exited(status),
@@ -171,7 +175,7 @@ fn kind_of(error: &anyhow::Error) -> FailureKind {
 
 fn run(
     config: BootConfig,
-    io: impl FnOnce(HostTrees) -> Io,
+    io: impl FnOnce(HostTrees, Option<KvmDevice>) -> Io,
     control: &Arc<ControlChannel>,
 ) -> Result<ExitStatus> {
     let BootConfig { spec, options, id_maps, .. } = config;
@@ -179,11 +183,12 @@ fn run(
     nix::unistd::setsid().context("setsid")?;
     settle_ids(&id_maps, control)?;
 
+    let kvm = platform::open_kvm(options.platform)?;
     root::make_private()?;
     let trees = root::open_trees(&spec)?;
     fds::redirect_standard_input_and_output()?;
     root::pivot_to_empty()?;
-    let io = io(trees);
+    let io = io(trees, kvm);
     fds::close_others(&io, control)?;
     confine::raise_file_limit();
 

@@ -8,7 +8,7 @@ const LAYERS: [&[&str]; 13] = [
     &["sentry-sync", "platform"],
     &["sentry-auth", "platform-host"],
     &["platform-placement"],
-    &["platform-ptrace", "platform-systrap", "platform-scripted", "sentry-time"],
+    &["platform-ptrace", "platform-systrap", "platform-kvm", "platform-scripted", "sentry-time"],
     &["sentry-mm"],
     &["fs-vfs", "sentry-loader"],
     &["fs-kernfs", "fs-tmpfs", "fs-hostfs", "fs-overlay", "sentry-net"],

@@ -4,8 +4,9 @@ use crate::rust_text::has_word;
 use crate::{Finding, Manifest, RustText, SourceFile, Tree};
 
 /// Where `unsafe` may stand: the host's side of things, and guest programs of the conformance suite.
-const ALLOWED: [&str; 9] = [
+const ALLOWED: [&str; 10] = [
     "platform/host/",
+    "platform/kvm/",
     "platform/ptrace/",
     "platform/systrap/",
     "runsc-rs/",
@@ -19,8 +20,9 @@ const ALLOWED: [&str; 9] = [
 ];
 
 /// Crates that may go without `#![forbid(unsafe_code)]`.
-const EXEMPT: [&str; 8] = [
+const EXEMPT: [&str; 9] = [
     "platform/host",
+    "platform/kvm",
     "platform/ptrace",
     "platform/systrap",
     "runsc-rs",
