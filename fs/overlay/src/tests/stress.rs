@@ -142,6 +142,7 @@ fn the_vfs_works_on_an_overlay_of_a_host_directory() -> Result<(), Errno> {
             writable: false,
             sharing: fs_hostfs::Sharing::Exclusive,
             owners: None,
+            mount_flags: std::collections::HashMap::new(),
             ids_from_host: None,
             ids_to_host: None,
             mount_flags: std::collections::HashMap::default(),
