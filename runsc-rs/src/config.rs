@@ -41,7 +41,7 @@ impl FromStr for PlatformKind {
 pub enum Network {
     /// A loopback interface only.
     None,
-    /// The sandbox's own network stack. It has nothing but a loopback interface either, as yet.
+    /// The sandbox's own network stack: a loopback interface, and an Ethernet interface that nothing is connected to as yet.
     Sandbox,
 }
 

@@ -250,3 +250,56 @@ fn a_file_is_bound_over_a_file() {
     }
     assert_eq!(words(&run(&config)), ["bound", "bound", "1"]);
 }
+
+/// What the host's mounts forbid is forbidden in the sandbox, of a tree that is mounted itself as of one that lies in
+/// another; what is written over it included.
+#[test]
+fn flags_of_host_mounts_are_kept() {
+    if !is_root() {
+        return;
+    }
+    let dir = TempDir::new();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let at = dir.path().to_str().unwrap();
+    // A user without privilege executes the same set-user-ID program in each place.
+    let inside = r#"
+        for place in plain nosuid noexec "no suid"; do
+            echo "$place: $(setpriv --reuid 1000 --clear-groups "$AT/$place/id" -u 2>&1 | grep -o -E 'denied|^[0-9]+$')"
+        done
+        touch "$AT/nosuid/id"; cp --preserve=mode "$AT/nosuid/id" "$AT/nosuid/made"
+        for name in id made; do setpriv --reuid 1000 --clear-groups "$AT/nosuid/$name" -u; done
+        while read -r _ _ _ _ place options _; do [ "$place" = /data ] && echo "$options"; done </proc/self/mountinfo
+        setpriv --reuid 1000 --clear-groups /data/id -u
+        cat "$AT/nodev/null" 2>&1 | grep -o denied; cat "$AT/plain/null" && echo open"#;
+    let outside = r#"
+        mount --make-rprivate /
+        cd "$AT"
+        for place in plain nosuid noexec nodev "no suid"; do
+            mkdir "$place"
+            options=${place#plain}
+            mount -t tmpfs -o "${options:+${options/no suid/nosuid},}mode=755" none "$place"
+            install -m 4755 /usr/bin/id "$place/id"
+            mknod -m 666 "$place/null" c 1 3
+        done
+        "$RUNSC" do --volume "$AT/nosuid:/data" -- sh -c "$INSIDE""#;
+    let output = Command::new("unshare")
+        .args(["--mount", "bash", "-c", outside])
+        .env("AT", at)
+        .env("RUNSC", env!("CARGO_BIN_EXE_runsc-rs"))
+        .env("INSIDE", inside)
+        .output()
+        .unwrap();
+    let lines = [
+        "plain: 0",
+        "nosuid: 1000",
+        "noexec: denied",
+        "no suid: 1000",
+        "1000",
+        "1000",
+        "rw,nosuid,relatime",
+        "1000",
+        "denied",
+        "open",
+    ];
+    assert_eq!(printed(&output).lines().collect::<Vec<_>>(), lines, "{output:?}");
+}

@@ -64,7 +64,7 @@ pub fn new_super(params: DevtmpfsParams<'_>) -> Result<Arc<Dentry>, Errno> {
     })?;
     let dir = root.inode().ok_or(EIO)?;
     let make = |name: &str, kind, perm| {
-        let node = NewNode { kind, perm, uid: Kuid::GLOBAL_ROOT, gid: Kgid::GLOBAL_ROOT };
+        let node = NewNode::new(kind, perm, Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT);
         make_node(&dir, name.as_bytes(), node)
     };
     for (name, major, minor, perm) in DEVICES {

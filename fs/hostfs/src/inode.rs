@@ -5,10 +5,11 @@ use crate::dir::Listing;
 use crate::fd_cache::FdSlot;
 use crate::pages::HostPages;
 use crate::super_block::{HostShared, Key, key};
-use crate::{names, open, xattr};
+use crate::xattr::{self, KnownAcls};
+use crate::{names, open};
 use fs_vfs::{
-    Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, NewNode, Rename, SetAttr, SuperBlock, TaskContext,
-    XattrFlags,
+    AclType, Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, MountFlags, NewNode, PosixAcl, Rename,
+    SetAttr, SuperBlock, TaskContext, XattrFlags,
 };
 use platform_host::fs::{self, HostStat};
 use sentry_sync::{Mutex, level};
@@ -17,6 +18,7 @@ use sentry_uapi::errno::{EINVAL, EIO, ENOENT, EROFS, ESTALE};
 use sentry_uapi::fcntl::OpenFlags;
 use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Where a file is found.
@@ -67,6 +69,11 @@ pub(crate) struct HostInode {
     pages: OnceLock<Arc<HostPages>>,
     /// File capabilities, asked for at every exec; the outer `None`: not known.
     pub(crate) capability: Mutex<Option<Option<Vec<u8>>>, { level::LEAF }>,
+    /// What a mount forbids that the file was ever found through. Who can choose by which of several it is looked up
+    /// must not gain by that.
+    mount_flags: AtomicU32,
+    /// Access control lists.
+    pub(crate) acls: Mutex<KnownAcls, { level::LEAF }>,
 }
 
 /// The filesystem's part of an inode.
@@ -104,10 +111,13 @@ impl HostShared {
                 listing: Mutex::new(None),
                 pages: OnceLock::new(),
                 capability: Mutex::new(None),
+                mount_flags: AtomicU32::new(0),
+                acls: Mutex::default(),
             };
             Inode::new(sb.clone(), stat.ino, file_type, attr::rdev(stat), Box::new(ops))
         });
         if let Ok(node) = host_inode(&inode) {
+            node.mount_flags.fetch_or(self.mount_flags(stat).bits(), Ordering::Relaxed);
             if let Some(place) = place {
                 node.add_place(place, stat.nlink);
             }
@@ -316,6 +326,7 @@ impl InodeOps for HostInode {
         }
         if let Some(perm) = change.perm {
             self.chmod(inode.file_type(), perm)?;
+            self.acls.lock().forget();
         }
         if change.atime.is_some() || change.mtime.is_some() {
             let now = inode.sb().clocks.realtime();
@@ -437,6 +448,32 @@ impl InodeOps for HostInode {
 
     fn removexattr(&self, inode: &Inode, name: &[u8]) -> Result<(), Errno> {
         xattr::remove(self, inode.file_type(), name)
+    }
+
+    fn mount_flags(&self, _inode: &Inode) -> MountFlags {
+        MountFlags::from_bits_truncate(self.mount_flags.load(Ordering::Relaxed))
+    }
+
+    fn get_acl(&self, inode: &Inode, kind: AclType) -> Result<Option<Arc<PosixAcl>>, Errno> {
+        xattr::get_acl(self, inode.file_type(), kind)
+    }
+
+    /// With a list the host sets the permission bits, all that the list does not say included; without one they are set
+    /// by themselves.
+    fn set_acl(
+        &self,
+        inode: &Arc<Inode>,
+        kind: AclType,
+        acl: Option<Arc<PosixAcl>>,
+        perm: Option<u32>,
+    ) -> Result<(), Errno> {
+        xattr::set_acl(self, inode.file_type(), kind, acl.as_deref())?;
+        if let Some(perm) = perm {
+            self.chmod(inode.file_type(), perm)?;
+        }
+        self.acls.lock().forget();
+        self.changed();
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::fd_cache::FdCache;
 use crate::inode::HostInode;
 use crate::pages::HostPages;
-use fs_vfs::{Dentry, InodeCache, StatFs, SuperBlock, SuperFlags, SuperOps};
+use fs_vfs::{Dentry, InodeCache, MountFlags, StatFs, SuperBlock, SuperFlags, SuperOps};
 use platform_host::fs::{self, HostStat};
 use sentry_auth::UserNamespace;
 use sentry_mm::{Mappable, MemoryFile};
@@ -12,7 +12,7 @@ use sentry_time::Clocks;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::ENOTDIR;
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -63,6 +63,8 @@ pub struct HostFsParams {
     pub ids_from_host: Option<(MapId, MapId)>,
     /// Host ids, as the sentry sees them, for guest user and group ids.
     pub ids_to_host: Option<(MapId, MapId)>,
+    /// What mounts of the host in the tree forbid, by their ids.
+    pub mount_flags: HashMap<u64, MountFlags>,
     /// Most host descriptors to keep open that nobody uses.
     pub max_fds: usize,
     /// Most bytes of cached contents to keep that nobody maps.
@@ -83,6 +85,7 @@ pub(crate) struct HostShared {
     pub(crate) names: RwLock<(), { level::HOST_NAMES }>,
     pub(crate) memory: Arc<MemoryFile>,
     pub(crate) owners: Option<Arc<dyn HostOwners>>,
+    mount_flags: HashMap<u64, MountFlags>,
     ids_from_host: Option<(MapId, MapId)>,
     ids_to_host: Option<(MapId, MapId)>,
     max_cached: u64,
@@ -95,6 +98,11 @@ impl HostShared {
     /// Whether what was learnt of a file still holds.
     pub(crate) fn exclusive(&self) -> bool {
         self.sharing == Sharing::Exclusive
+    }
+
+    /// What the host's mount forbids through which the file was found.
+    pub(crate) fn mount_flags(&self, stat: &HostStat) -> MountFlags {
+        self.mount_flags.get(&stat.mnt_id).copied().unwrap_or(MountFlags::empty())
     }
 
     pub(crate) fn uid_from_host(&self, id: u32) -> u32 {
@@ -167,6 +175,7 @@ impl HostFs {
             names: RwLock::new(()),
             memory: params.memory,
             owners: params.owners,
+            mount_flags: params.mount_flags,
             ids_from_host: params.ids_from_host,
             ids_to_host: params.ids_to_host,
             max_cached: params.max_cached,
@@ -174,8 +183,8 @@ impl HostFs {
             caches: Mutex::new(VecDeque::new()),
         });
         let flags = match params.sharing {
-            Sharing::Exclusive => SuperFlags::empty(),
-            Sharing::Shared => SuperFlags::REVALIDATE,
+            Sharing::Exclusive => SuperFlags::POSIXACL,
+            Sharing::Shared => SuperFlags::POSIXACL | SuperFlags::REVALIDATE,
         };
         let sb = SuperBlock::new(
             params.fs_type,

@@ -1,9 +1,10 @@
 //! Linux: fs/overlayfs/copy_up.c.
 
-use crate::inode::{Origin, OvlInode, Place, need_upper, ovl_inode};
+use crate::inode::{Origin, OvlInode, Place, inherit_mount_flags, need_upper, ovl_inode};
 use crate::whiteout::{is_private_xattr, lookup_real};
 use fs_vfs::{
-    Attr, File, FileType, Inode, LinkTarget, NewNode, NodeKind, SetAttr, SetTime, TaskContext, XattrFlags,
+    AclType, Attr, File, FileType, Inode, LinkTarget, NewNode, NodeKind, SetAttr, SetTime, TaskContext,
+    XattrFlags,
 };
 use sentry_mm::{IoDst, IoSrc};
 use sentry_uapi::Errno;
@@ -56,6 +57,7 @@ impl OvlInode {
         let attr = lower.getattr()?;
         // Known before anybody can find the upper file by its name.
         let mark = |upper: &Inode| {
+            inherit_mount_flags(upper, lower.ops().mount_flags(lower));
             if lower.is_dir() || attr.nlink <= 1 {
                 upper.attached_or(|| Origin { ino: inode.ino(), lower: lower.clone() });
             }
@@ -144,7 +146,7 @@ impl OvlInode {
 }
 
 fn new_node(kind: NodeKind, attr: &Attr) -> NewNode {
-    NewNode { kind, perm: attr.perm, uid: attr.uid, gid: attr.gid }
+    NewNode::new(kind, attr.perm, attr.uid, attr.gid)
 }
 
 /// Linux: `ovl_copy_up_data`. Holes stay holes.
@@ -188,6 +190,14 @@ fn copy_attributes(lower: &Arc<Inode>, upper: &Arc<Inode>, attr: &Attr) -> Resul
             // As Linux: what only the lower filesystem knows is left behind.
             Ok(()) | Err(EOPNOTSUPP) => {}
             Err(e) => return Err(e),
+        }
+    }
+    for kind in [AclType::Access, AclType::Default] {
+        if let Some(acl) = lower.get_acl(kind)? {
+            match upper.ops().set_acl(upper, kind, Some(acl), None) {
+                Ok(()) | Err(EOPNOTSUPP) => {}
+                Err(e) => return Err(e),
+            }
         }
     }
     let set = SetAttr {

@@ -6,8 +6,8 @@ use crate::super_block::OvlShared;
 use crate::whiteout::is_private_xattr;
 use crate::{names, rename};
 use fs_vfs::{
-    Access, Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, NewNode, Rename, SetAttr, SuperBlock,
-    TaskContext, XattrFlags, generic_permission,
+    Access, AclType, Attr, FileOps, FileType, Inode, InodeOps, LinkTarget, MountFlags, NewNode, PosixAcl,
+    Rename, SetAttr, SuperBlock, TaskContext, XattrFlags, inode_generic_permission,
 };
 use sentry_auth::Cred;
 use sentry_sync::{Mutex, RwLock, level};
@@ -32,6 +32,17 @@ pub(crate) struct Origin {
     pub(crate) ino: u64,
     /// The lower file; its address is the key in the table of inodes.
     pub(crate) lower: Arc<Inode>,
+}
+
+/// What a mount below forbade for the file that an upper one was copied from, or for its directory. Kept on the upper
+/// inode.
+pub(crate) struct Inherited(MountFlags);
+
+/// Has `upper` keep `flags`, if there are any.
+pub(crate) fn inherit_mount_flags(upper: &Inode, flags: MountFlags) {
+    if !flags.is_empty() {
+        upper.attached_or(|| Inherited(flags));
+    }
 }
 
 /// A file of the overlay.
@@ -159,7 +170,7 @@ impl InodeOps for OvlInode {
     /// Both the task and whoever mounted the overlay must be allowed to. A lower file is not written but read, to be
     /// copied. Linux: `ovl_permission`.
     fn permission(&self, inode: &Inode, cred: &Cred, access: Access) -> Result<(), Errno> {
-        generic_permission(&self.getattr(inode)?, inode.file_type(), cred, access)?;
+        inode_generic_permission(inode, &self.getattr(inode)?, cred, access)?;
         if self.fs.mounter.privileged {
             return Ok(());
         }
@@ -206,6 +217,7 @@ impl InodeOps for OvlInode {
     fn tmpfile(&self, dir: &Arc<Inode>, ctx: &dyn TaskContext, node: NewNode) -> Result<Arc<Inode>, Errno> {
         let upper_dir = self.copy_up(dir)?;
         let upper = upper_dir.ops().tmpfile(&upper_dir, ctx, node)?;
+        inherit_mount_flags(&upper, self.mount_flags(dir));
         Ok(OvlInode::new_inode(&self.fs, dir.sb(), Some(upper), Vec::new(), None))
     }
 
@@ -308,6 +320,29 @@ impl InodeOps for OvlInode {
         }
         let upper = self.copy_up(inode)?;
         upper.ops().removexattr(&upper, name)
+    }
+
+    /// A copy, and what is made in a directory, keeps what the mount below forbade.
+    fn mount_flags(&self, _inode: &Inode) -> MountFlags {
+        let inherited = self.upper().and_then(|upper| upper.attached::<Inherited>());
+        let lower = self.lower.first().map(|lower| lower.ops().mount_flags(lower));
+        inherited.map_or(MountFlags::empty(), |i| i.0) | lower.unwrap_or(MountFlags::empty())
+    }
+
+    fn get_acl(&self, _inode: &Inode, kind: AclType) -> Result<Option<Arc<PosixAcl>>, Errno> {
+        self.real()?.get_acl(kind)
+    }
+
+    /// Linux: `ovl_posix_acl_xattr_set`.
+    fn set_acl(
+        &self,
+        inode: &Arc<Inode>,
+        kind: AclType,
+        acl: Option<Arc<PosixAcl>>,
+        perm: Option<u32>,
+    ) -> Result<(), Errno> {
+        let upper = self.copy_up(inode)?;
+        upper.ops().set_acl(&upper, kind, acl, perm)
     }
 }
 

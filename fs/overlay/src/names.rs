@@ -1,9 +1,9 @@
 //! Making and removing names. Linux: fs/overlayfs/dir.c.
 
-use crate::inode::{OvlInode, Place, need_upper, ovl_inode};
+use crate::inode::{OvlInode, Place, inherit_mount_flags, need_upper, ovl_inode};
 use crate::readdir::is_empty;
 use crate::whiteout::{is_whiteout, lookup_real, make_whiteout, set_opaque};
-use fs_vfs::{DirSink, Inode, NewNode, NodeKind, TaskContext};
+use fs_vfs::{DirSink, Inode, InodeOps, NewNode, NodeKind, TaskContext};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{ENOENT, ENOTEMPTY};
 use sentry_uapi::fcntl::OpenFlags;
@@ -50,6 +50,7 @@ pub(crate) fn create(
         let upper_dir = dir.living_upper()?;
         let hid = clear_whiteout(ctx, upper_dir, name)?;
         let made = upper_dir.ops().create(upper_dir, ctx, name, node).and_then(|upper| {
+            inherit_mount_flags(&upper, dir.mount_flags(dir_inode));
             if hid && is_dir {
                 set_opaque(&upper)?;
             }

@@ -110,7 +110,8 @@ pub fn new_super(params: OverlayParams) -> Result<Arc<Dentry>, Errno> {
             filesystems.push(inode.sb().clone());
         }
     }
-    let revalidate = lower.iter().any(|i| i.sb().revalidates());
+    let mut flags = SuperFlags::ATIME | SuperFlags::POSIXACL;
+    flags.set(SuperFlags::REVALIDATE, lower.iter().any(|i| i.sb().revalidates()));
     let layers = params.upper.iter().chain(&params.lower);
     let shared = Arc::new(OvlShared {
         layers: layers.map(|root| params.vfs.kern_mount(root.clone())).collect(),
@@ -124,7 +125,7 @@ pub fn new_super(params: OverlayParams) -> Result<Arc<Dentry>, Errno> {
         params.vfs.alloc_dev(),
         params.user_ns,
         params.vfs.clocks.clone(),
-        if revalidate { SuperFlags::ATIME | SuperFlags::REVALIDATE } else { SuperFlags::ATIME },
+        flags,
         &params.source,
         Box::new(OvlSuper { shared: shared.clone(), options: params.options }),
     );

@@ -34,8 +34,7 @@ pub(crate) fn set_opaque(dir: &Inode) -> Result<(), Errno> {
 
 /// Makes a whiteout. Linux: `ovl_do_whiteout`.
 pub(crate) fn make_whiteout(ctx: &dyn TaskContext, dir: &Arc<Inode>, name: &[u8]) -> Result<(), Errno> {
-    let node =
-        NewNode { kind: NodeKind::CharDevice(0), perm: 0, uid: Kuid::GLOBAL_ROOT, gid: Kgid::GLOBAL_ROOT };
+    let node = NewNode::new(NodeKind::CharDevice(0), 0, Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT);
     dir.ops().create(dir, ctx, name, node).map(drop)
 }
 

@@ -2,10 +2,12 @@
 
 use crate::attribute::dir;
 use crate::{cpu, kernel, net, node};
-use fs_kernfs::{SuperParams, simple::symlink};
+use fs_kernfs::SuperParams;
 use fs_vfs::{Dentry, FileSystemType, FsFlags, MountContext, SuperFlags, TaskContext, Vfs};
 use sentry_auth::UserNamespace;
+use sentry_net::NetNamespace;
 use sentry_uapi::Errno;
+use std::any::Any;
 use std::sync::Arc;
 
 /// `f_type` of statfs(2). Linux: include/uapi/linux/magic.h.
@@ -19,6 +21,8 @@ pub struct SysfsParams<'a> {
     pub user_ns: Arc<UserNamespace>,
     /// Number of processors the sandbox shows.
     pub cpus: u32,
+    /// The network namespace whose interfaces it shows.
+    pub net: Option<Arc<NetNamespace>>,
     /// What `/proc/mounts` shows as the device.
     pub source: Vec<u8>,
 }
@@ -26,9 +30,9 @@ pub struct SysfsParams<'a> {
 /// A new `/sys`; returns the root's dentry, which leads to the superblock.
 pub fn new_super(params: SysfsParams<'_>) -> Arc<Dentry> {
     let system = dir().with("cpu", cpu::cpu(params.cpus)).with("node", node::node(params.cpus));
-    let virt = dir().with("net", dir().with("lo", net::loopback()).node());
+    let (virt_net, class_net) = net::devices(params.net.as_ref());
+    let virt = dir().with("net", virt_net.node());
     let devices = dir().with("system", system.node()).with("virtual", virt.node());
-    let class_net = dir().with("lo", symlink("../../devices/virtual/net/lo"));
     let root = dir()
         .with("block", dir().node())
         .with("bus", dir().node())
@@ -59,6 +63,11 @@ pub struct SysfsType {
     pub cpus: u32,
 }
 
+fn net_ns(ctx: &dyn TaskContext) -> Option<Arc<NetNamespace>> {
+    let net: Arc<dyn Any + Send + Sync> = ctx.net_ns()?;
+    net.downcast().ok()
+}
+
 impl FileSystemType for SysfsType {
     fn name(&self) -> &'static str {
         "sysfs"
@@ -70,7 +79,7 @@ impl FileSystemType for SysfsType {
 
     /// Whose the caller's network is: interfaces are what most of it is about. Linux: `sysfs_init_fs_context`.
     fn user_ns(&self, ctx: &dyn TaskContext) -> Arc<UserNamespace> {
-        ctx.net_user_ns()
+        net_ns(ctx).map_or_else(|| ctx.cred().user_ns.clone(), |net| net.user_ns.clone())
     }
 
     fn mount(&self, ctx: &dyn TaskContext, mount: &MountContext<'_>) -> Result<Arc<Dentry>, Errno> {
@@ -78,6 +87,7 @@ impl FileSystemType for SysfsType {
             vfs: ctx.vfs(),
             user_ns: mount.user_ns.clone(),
             cpus: self.cpus,
+            net: net_ns(ctx),
             source: mount.source.to_vec(),
         }))
     }

@@ -4,6 +4,7 @@ use crate::cpu::mask;
 use crate::{SysfsParams, new_super};
 use fs_vfs::{Dentry, Inode, IoFlags, Path, TestContext, dentry_open};
 use sentry_mm::{IoDst, IoSrc};
+use sentry_net::NetNamespace;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, ENOENT};
 use sentry_uapi::fcntl::OpenFlags;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 
 fn sys(ctx: &TestContext, cpus: u32) -> Arc<Dentry> {
     let user_ns = ctx.cred.user_ns.clone();
-    new_super(SysfsParams { vfs: &ctx.vfs, user_ns, cpus, source: b"sysfs".to_vec() })
+    let net = NetNamespace::new_initial(user_ns.clone(), ctx.vfs.clocks.clone(), Some([2, 0, 0, 0, 0, 0xab]));
+    new_super(SysfsParams { vfs: &ctx.vfs, user_ns, cpus, net: Some(net), source: b"sysfs".to_vec() })
 }
 
 fn walk(ctx: &TestContext, root: &Arc<Dentry>, path: &str) -> Result<Arc<Inode>, Errno> {
@@ -71,12 +73,15 @@ fn huge_pages_take_one_of_three_words() -> Result<(), Errno> {
 }
 
 #[test]
-fn the_loopback_device_is_there() -> Result<(), Errno> {
+fn interfaces_are_there() -> Result<(), Errno> {
     let ctx = TestContext::new();
     let root = sys(&ctx, 2);
     let link = walk(&ctx, &root, "class/net/lo")?;
     assert_eq!(link.ops().readlink_text(&link, &ctx)?, b"../../devices/virtual/net/lo");
     assert_eq!(read(&ctx, &root, "devices/virtual/net/lo/mtu")?, "65536\n");
+    let ethernet = |name: &str| read(&ctx, &root, &format!("devices/virtual/net/eth0/{name}"));
+    assert_eq!((ethernet("address")?, ethernet("flags")?), ("02:00:00:00:00:ab\n".into(), "0x1003\n".into()));
+    assert_eq!((ethernet("carrier")?, ethernet("operstate")?), ("0\n".into(), "down\n".into()));
     assert!(walk(&ctx, &root, "fs/cgroup")?.is_dir());
     Ok(())
 }

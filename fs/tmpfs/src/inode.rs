@@ -1,5 +1,6 @@
 //! Inodes of files in memory. Linux: mm/shmem.c, `shmem_get_inode`, `shmem_mknod`, `shmem_link`, `shmem_unlink`.
 
+use crate::acl::Acls;
 use crate::dir::Entries;
 use crate::file::{DirFile, RegularFile};
 use crate::memfd::Seals;
@@ -11,8 +12,8 @@ use crate::shmem::{FaultAround, ShmemFile};
 use crate::super_block::TmpfsSuper;
 use crate::xattr::Xattrs;
 use fs_vfs::{
-    Attr, FileOps, Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, SetAttr, SuperBlock, TaskContext,
-    XattrFlags,
+    AclType, Attr, FileOps, Inode, InodeOps, LinkTarget, NewNode, NodeKind, PosixAcl, Rename, SetAttr,
+    SuperBlock, TaskContext, XattrFlags,
 };
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
@@ -44,6 +45,8 @@ pub(crate) struct Directory {
 pub(crate) struct TmpfsInode {
     pub(crate) content: Content,
     pub(crate) meta: Mutex<Meta, { level::LEAF }>,
+    /// Taken before `meta` where both change.
+    acls: Mutex<Acls, { level::INODE }>,
     xattrs: Mutex<Xattrs, { level::LEAF }>,
     quota: Arc<Quota>,
 }
@@ -76,10 +79,12 @@ pub(crate) fn get_inode(
         NodeKind::CharDevice(dev) | NodeKind::BlockDevice(dev) => (Content::Special, dev),
     };
     fs.quota.reserve_inode()?;
+    let acls = Acls::new(&fs.quota, node.acls).inspect_err(|_| fs.quota.free_inode())?;
     let now = sb.clocks.realtime();
     let ops = TmpfsInode {
         content,
         meta: Mutex::new(Meta::new(node.perm, node.uid, node.gid, nlink, now)),
+        acls: Mutex::new(acls),
         xattrs: Mutex::default(),
         quota: fs.quota.clone(),
     };
@@ -87,7 +92,7 @@ pub(crate) fn get_inode(
 }
 
 pub(crate) fn new_root(sb: &Arc<SuperBlock>, options: &TmpfsOptions) -> Result<Arc<Inode>, Errno> {
-    let node = NewNode { kind: NodeKind::Directory, perm: options.mode, uid: options.uid, gid: options.gid };
+    let node = NewNode::new(NodeKind::Directory, options.mode, options.uid, options.gid);
     get_inode(sb, node, 2, FaultAround::Cluster)
 }
 
@@ -202,6 +207,10 @@ impl InodeOps for TmpfsInode {
         self.check_seals(change)?;
         if let Some(size) = change.size {
             self.regular()?.truncate(size)?;
+        }
+        let mut acls = self.acls.lock();
+        if let Some(perm) = change.perm {
+            acls.chmod(perm);
         }
         self.meta.lock().set(change, inode.sb().clocks.realtime());
         Ok(())
@@ -336,11 +345,30 @@ impl InodeOps for TmpfsInode {
         self.meta.lock().ctime = inode.sb().clocks.realtime();
         Ok(())
     }
+
+    fn get_acl(&self, _inode: &Inode, kind: AclType) -> Result<Option<Arc<PosixAcl>>, Errno> {
+        Ok(self.acls.lock().get(kind))
+    }
+
+    /// Linux: `simple_set_acl`.
+    fn set_acl(
+        &self,
+        inode: &Arc<Inode>,
+        kind: AclType,
+        acl: Option<Arc<PosixAcl>>,
+        perm: Option<u32>,
+    ) -> Result<(), Errno> {
+        let mut acls = self.acls.lock();
+        acls.set(&self.quota, kind, acl)?;
+        self.meta.lock().set(&SetAttr { perm, ..SetAttr::default() }, inode.sb().clocks.realtime());
+        Ok(())
+    }
 }
 
 impl Drop for TmpfsInode {
     fn drop(&mut self) {
         self.xattrs.get_mut().release(&self.quota);
+        self.acls.get_mut().release(&self.quota);
         self.quota.free_inode();
         // A guest can nest directories as deeply as it likes, so their drop must not recurse: each is emptied before
         // it goes.

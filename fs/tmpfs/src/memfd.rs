@@ -69,7 +69,7 @@ impl Shmem {
         around: FaultAround,
         cred: Arc<Cred>,
     ) -> Result<(Arc<File>, Arc<ShmemFile>), Errno> {
-        let node = NewNode { kind: NodeKind::Regular, perm, uid: cred.fsuid, gid: cred.fsgid };
+        let node = NewNode::new(NodeKind::Regular, perm, cred.fsuid, cred.fsgid);
         let inode = get_inode(&self.mount.sb, node, 0, around)?;
         let data = crate::inode::tmpfs_inode(&inode)?.regular()?.clone();
         data.truncate(size)?;

@@ -38,8 +38,7 @@ impl<'a> Pair<'a> {
 
 /// A character device 0:0: hides a name of the layers below. Linux: `shmem_whiteout`.
 fn whiteout(dir: &Arc<Inode>) -> Result<Arc<Inode>, Errno> {
-    let node =
-        NewNode { kind: NodeKind::CharDevice(0), perm: 0, uid: Kuid::GLOBAL_ROOT, gid: Kgid::GLOBAL_ROOT };
+    let node = NewNode::new(NodeKind::CharDevice(0), 0, Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT);
     get_inode(dir.sb(), node, 1, FaultAround::Cluster)
 }
 

@@ -83,7 +83,8 @@ impl SuperOps for TmpfsSuper {
 
 /// A new, empty tmpfs; returns the root's dentry, which leads to the superblock.
 pub fn new_super(params: TmpfsParams) -> Result<Arc<Dentry>, Errno> {
-    new_super_with(params, |files| Box::new(files))
+    let flags = params.flags | SuperFlags::POSIXACL;
+    new_super_with(TmpfsParams { flags, ..params }, |files| Box::new(files))
 }
 
 /// [`new_super`] for a filesystem that adds something of its own.

@@ -1,6 +1,9 @@
 //! Linux: include/linux/fs.h, `struct inode` and `struct inode_operations`.
 
-use crate::{Access, Attr, FileOps, FileType, Path, SetAttr, SuperBlock, TaskContext};
+use crate::{
+    Access, AclType, Attr, FileOps, FileType, MountFlags, NewAcls, Path, PosixAcl, SetAttr, SuperBlock,
+    TaskContext,
+};
 use bitflags::bitflags;
 use sentry_auth::{CapSet, Cred, Kgid, Kuid, capable_wrt_inode_uidgid};
 use sentry_sync::{Mutex, level};
@@ -12,6 +15,9 @@ use sentry_uapi::time::Timespec;
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32};
+
+/// Permission bits of the group.
+const S_IRWXG: u32 = 0o070;
 
 /// A file, whatever names it has. What every file has, of any filesystem, stands here; the rest is in [`Inode::ops`].
 ///
@@ -100,6 +106,15 @@ pub struct NewNode {
     pub uid: Kuid,
     /// Group.
     pub gid: Kgid,
+    /// Access control lists; none where the filesystem has none.
+    pub acls: NewAcls,
+}
+
+impl NewNode {
+    /// A node without access control lists.
+    pub fn new(kind: NodeKind, perm: u32, uid: Kuid, gid: Kgid) -> NewNode {
+        NewNode { kind, perm, uid, gid, acls: NewAcls::default() }
+    }
 }
 
 /// Where a symbolic link leads.
@@ -130,7 +145,7 @@ pub trait InodeOps: Any + Send + Sync {
 
     /// Whether `cred` may access the file so. Linux: `permission`; the default is `generic_permission`.
     fn permission(&self, inode: &Inode, cred: &Cred, access: Access) -> Result<(), Errno> {
-        generic_permission(&self.getattr(inode)?, inode.file_type(), cred, access)
+        inode_generic_permission(inode, &self.getattr(inode)?, cred, access)
     }
 
     /// Finds a name in a directory: `ENOENT` where there is none.
@@ -272,6 +287,33 @@ pub trait InodeOps: Any + Send + Sync {
         let _ = (inode, name);
         Err(ENODATA)
     }
+
+    /// What the mount forbids that a filesystem has the file from, where the mount is none of this kernel's: `NOSUID`,
+    /// `NODEV`, `NOEXEC`. Counts as flags of the mount it is seen through do.
+    fn mount_flags(&self, inode: &Inode) -> MountFlags {
+        let _ = inode;
+        MountFlags::empty()
+    }
+
+    /// An access control list of the file. Only called with [`crate::SuperFlags::POSIXACL`], and never for symbolic
+    /// links. Lists are no extended attributes to a filesystem, and not in its `listxattr`.
+    fn get_acl(&self, inode: &Inode, kind: AclType) -> Result<Option<Arc<PosixAcl>>, Errno> {
+        let _ = (inode, kind);
+        Ok(None)
+    }
+
+    /// Sets a list, or removes it, and along with it the permission bits, if any are given. It has been checked.
+    /// When `setattr` changes the permission bits the filesystem keeps the list in step ([`PosixAcl::chmod`]).
+    fn set_acl(
+        &self,
+        inode: &Arc<Inode>,
+        kind: AclType,
+        acl: Option<Arc<PosixAcl>>,
+        perm: Option<u32>,
+    ) -> Result<(), Errno> {
+        let _ = (inode, kind, acl, perm);
+        Err(EOPNOTSUPP)
+    }
 }
 
 /// A rename, with everything it touches.
@@ -383,13 +425,43 @@ impl Inode {
     }
 }
 
-/// The classic permission check on mode bits. Linux: fs/namei.c, `generic_permission`.
+/// The classic permission check on mode bits, for files without access control lists. Linux: fs/namei.c,
+/// `generic_permission`.
 pub fn generic_permission(
     attr: &Attr,
     file_type: FileType,
     cred: &Cred,
     access: Access,
 ) -> Result<(), Errno> {
+    if mode_permits(attr, cred, access) { Ok(()) } else { capable_access(attr, file_type, cred, access) }
+}
+
+/// The permission check on mode bits and access control list; `attr` are the file's attributes. Linux: fs/namei.c,
+/// `generic_permission`, `acl_permission_check`.
+///
+/// # Errors
+/// `EACCES`; what reading the list says.
+pub fn inode_generic_permission(
+    inode: &Inode,
+    attr: &Attr,
+    cred: &Cred,
+    access: Access,
+) -> Result<(), Errno> {
+    // An empty mask turns the list off; and it never is the owner's business.
+    if inode.has_acls()
+        && attr.perm & S_IRWXG != 0
+        && cred.fsuid != attr.uid
+        && let Some(acl) = inode.get_acl(AclType::Access)?
+    {
+        return match acl.permission(attr, cred, access) {
+            Err(EACCES) => capable_access(attr, inode.file_type(), cred, access),
+            decided => decided,
+        };
+    }
+    generic_permission(attr, inode.file_type(), cred, access)
+}
+
+fn mode_permits(attr: &Attr, cred: &Cred, access: Access) -> bool {
     let bits = if cred.fsuid == attr.uid {
         attr.perm >> 6
     } else if cred.in_group_p(attr.gid) {
@@ -397,9 +469,11 @@ pub fn generic_permission(
     } else {
         attr.perm
     };
-    if access.bits() & !bits == 0 {
-        return Ok(());
-    }
+    access.bits() & !bits == 0
+}
+
+/// Whether capabilities permit what the mode does not.
+fn capable_access(attr: &Attr, file_type: FileType, cred: &Cred, access: Access) -> Result<(), Errno> {
     let capable = |cap| capable_wrt_inode_uidgid(cred, attr.uid, attr.gid, cap);
     if file_type == FileType::Directory {
         if !access.contains(Access::WRITE) && capable(CapSet::DAC_READ_SEARCH) {

@@ -44,6 +44,8 @@ mod open;
 mod path;
 mod pipe;
 mod poll;
+mod posix_acl;
+mod posix_acl_xattr;
 mod proc_namespace;
 mod propagation;
 mod protected;
@@ -87,6 +89,7 @@ pub use fs_context::{
 pub use fs_struct::{FsStruct, chdir, chroot, fchdir};
 pub use inode::{
     Inode, InodeOps, LinkTarget, NewNode, NodeKind, Rename, RenameFlags, XattrFlags, generic_permission,
+    inode_generic_permission,
 };
 pub use inode_cache::InodeCache;
 pub use inotify::{
@@ -114,13 +117,14 @@ pub use notify_change::{
     UTIME_NOW, UTIME_OMIT, do_fchmod, do_fchmodat, do_fchown, do_fchownat, do_ftruncate, do_truncate,
     do_utimes_fd, do_utimes_path, file_remove_privs, setfl, vfs_chmod, vfs_chown,
 };
-pub use nsfs::{Namespace, NsFile, NsKind, ns_get_name};
+pub use nsfs::{Namespace, NsFile, NsKind, ns_get_name, open_related_ns};
 pub use open::{
     OpenHow, OpenOp, Resolve, build_open_flags, dentry_open, do_filp_open, do_open_execat, do_sys_open,
 };
 pub use path::Path;
 pub use pipe::{PipeLimits, do_pipe2, open_fifo, pipe_get_size, pipe_set_size};
 pub use poll::PollTable;
+pub use posix_acl::{AclEntry, AclTag, AclType, NewAcls, PosixAcl};
 pub use proc_namespace::{show_mountinfo, show_vfsmnt, show_vfsstat};
 pub use propagation::Propagation;
 pub use protected::ProtectedNames;

@@ -135,6 +135,11 @@ impl Mount {
         })
     }
 
+    /// The mount that is to be the root of a namespace.
+    pub fn new_root(id: u64, root: Arc<Dentry>, flags: MountFlags) -> Arc<Mount> {
+        Mount::new(id, root, flags, b"none".as_slice().into())
+    }
+
     /// A mount of a filesystem only the kernel uses. Linux: `kern_mount`.
     pub fn new_internal(id: u64, root: Arc<Dentry>) -> Arc<Mount> {
         Mount::new(id, root, MountFlags::empty(), b"none".as_slice().into())

@@ -16,40 +16,77 @@ const MOUNT_MAX: usize = 100_000;
 /// What serialises changes of the mount trees of one kernel, since one change may spread to all namespaces.
 pub struct MountTable {
     lock: Mutex<(), { level::NAMESPACE }>,
-    /// Changes of mount trees so far. Linux: the sequence count of `mount_lock`.
-    changes: AtomicU64,
-    /// Renames of directories so far. Linux: `rename_lock`.
-    renames: AtomicU64,
+    /// Changes of mount trees. Linux: the sequence count of `mount_lock`.
+    changes: SeqCount,
+    /// Renames of directories. Linux: that of `rename_lock`.
+    renames: SeqCount,
     next_seq: AtomicU64,
     next_group: AtomicU64,
+}
+
+/// Counts changes at their beginning and at their end: only who has seen none under way, and none beginning since, has seen
+/// what did not change meanwhile. Linux: `seqcount_t`.
+#[derive(Default)]
+struct SeqCount {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl SeqCount {
+    fn begin(&self) -> Change<'_> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        Change { count: self }
+    }
+}
+
+/// A change under way. Ends when dropped.
+pub(crate) struct Change<'a> {
+    count: &'a SeqCount,
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.count.ended.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Held while mount trees change.
+pub(crate) struct NamespaceLock<'a> {
+    _change: Change<'a>,
+    _lock: MutexGuard<'a, (), { level::NAMESPACE }>,
 }
 
 impl MountTable {
     pub(crate) fn new() -> Arc<MountTable> {
         Arc::new(MountTable {
             lock: Mutex::new(()),
-            changes: AtomicU64::new(0),
-            renames: AtomicU64::new(0),
+            changes: SeqCount::default(),
+            renames: SeqCount::default(),
             next_seq: AtomicU64::new(1),
             next_group: AtomicU64::new(1),
         })
     }
 
     /// Excludes other changes. Linux: `namespace_lock`.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, (), { level::NAMESPACE }> {
-        let guard = self.lock.lock();
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        guard
+    pub(crate) fn lock(&self) -> NamespaceLock<'_> {
+        let lock = self.lock.lock();
+        NamespaceLock { _change: self.changes.begin(), _lock: lock }
     }
 
-    /// Notes the rename of a directory.
-    pub(crate) fn renamed(&self) {
-        self.renames.fetch_add(1, Ordering::AcqRel);
+    /// Notes that a directory is about to move, until what is returned is dropped. Linux: `write_seqlock` of
+    /// `rename_lock`.
+    pub(crate) fn begin_rename(&self) -> Change<'_> {
+        self.renames.begin()
     }
 
-    /// A value that is the same while no mount tree changes and no directory is renamed.
+    /// The changes of mount trees and renames of directories that are over. Linux: `__read_seqcount_begin`.
     pub(crate) fn snapshot(&self) -> (u64, u64) {
-        (self.changes.load(Ordering::Acquire), self.renames.load(Ordering::Acquire))
+        (self.changes.ended.load(Ordering::SeqCst), self.renames.ended.load(Ordering::SeqCst))
+    }
+
+    /// Whether nothing has moved, or is moving, since a snapshot. Linux: `__read_seqcount_retry`.
+    pub(crate) fn unchanged_since(&self, snapshot: (u64, u64)) -> bool {
+        (self.changes.begun.load(Ordering::SeqCst), self.renames.begun.load(Ordering::SeqCst)) == snapshot
     }
 
     pub(crate) fn next_seq(&self) -> u64 {

@@ -408,7 +408,9 @@ impl<'a, 'n> Nameidata<'a, 'n> {
             }
             self.path = here;
         }
-        if self.flags.intersects(LookupFlags::SCOPED) && self.ctx.vfs().mounts().snapshot() != self.snapshot {
+        if self.flags.intersects(LookupFlags::SCOPED)
+            && !self.ctx.vfs().mounts().unchanged_since(self.snapshot)
+        {
             // Something moved meanwhile; perhaps this directory, out of the scope.
             return Err(EAGAIN);
         }

@@ -6,8 +6,9 @@ use crate::namei::{
     At, Last, LastType, LookupFlags, Nameidata, filename_parentat, lookup_dentry, user_path_at,
 };
 use crate::notify::{NotifyMask, fsnotify_inode, fsnotify_name};
+use crate::posix_acl::posix_acl_create;
 use crate::protected;
-use crate::{Access, Attr, Dentry, FileType, Inode, NewNode, NodeKind, Path, TaskContext};
+use crate::{Access, Attr, Dentry, FileType, Inode, NewAcls, NewNode, NodeKind, Path, TaskContext};
 use sentry_auth::{CapSet, Cred, capable_wrt_inode_uidgid};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{
@@ -72,7 +73,8 @@ pub(crate) fn may_delete(
     if dir.is_dead() { Err(ENOENT) } else { Ok(()) }
 }
 
-/// Owner, group and permission bits of a node made in `dir`. Linux: `vfs_prepare_mode`, `inode_init_owner`.
+/// Owner, group, permission bits and access control lists of a node made in `dir`. Linux: `vfs_prepare_mode`,
+/// `inode_init_owner`.
 pub(crate) fn new_node(
     ctx: &dyn TaskContext,
     dir: &Dentry,
@@ -80,8 +82,10 @@ pub(crate) fn new_node(
     mode: u32,
 ) -> Result<NewNode, Errno> {
     let cred = ctx.cred();
-    let parent = dir.inode_ref().ok_or(ENOENT)?.getattr()?;
+    let dir = dir.inode_ref().ok_or(ENOENT)?;
+    let parent = dir.getattr()?;
     let mut perm = mode & 0o7777;
+    let mut acls = NewAcls::default();
     let is_dir = kind == NodeKind::Directory;
     let inherits = parent.perm & S_ISGID != 0;
     if matches!(kind, NodeKind::Symlink(_)) {
@@ -95,16 +99,16 @@ pub(crate) fn new_node(
         {
             perm &= !S_ISGID;
         }
-        perm &= !ctx.fs().umask();
         if is_dir {
             perm &= 0o777 | S_ISVTX;
         }
+        (perm, acls) = posix_acl_create(dir, perm, ctx.fs().umask(), is_dir)?;
     }
     if inherits && is_dir {
         perm |= S_ISGID;
     }
     let gid = if inherits { parent.gid } else { cred.fsgid };
-    Ok(NewNode { kind, perm, uid: cred.fsuid, gid })
+    Ok(NewNode { kind, perm, uid: cred.fsuid, gid, acls })
 }
 
 /// Makes a node behind a negative dentry, under the directory's lock.

@@ -279,8 +279,11 @@ impl NsFile {
     }
 }
 
-/// A descriptor for a namespace. Linux: `open_related_ns`.
-fn open_ns(ctx: &dyn TaskContext, ns: Arc<dyn Namespace>) -> Result<i64, Errno> {
+/// A descriptor for a namespace.
+///
+/// # Errors
+/// `EMFILE`.
+pub fn open_related_ns(ctx: &dyn TaskContext, ns: Arc<dyn Namespace>) -> Result<i64, Errno> {
     let file = dentry_open(ctx, ctx.vfs().ns_get_path(ns), OpenFlags::empty())?;
     ctx.files().install(ctx, file, true).map(i64::from)
 }
@@ -297,8 +300,8 @@ impl FileOps for NsFile {
     /// Linux: `ns_ioctl`.
     fn ioctl(&self, _file: &File, ctx: &dyn TaskContext, cmd: u32, arg: u64) -> Result<i64, Errno> {
         match cmd {
-            ioctl::NS_GET_USERNS => open_ns(ctx, ns_get_owner(&*self.ns, ctx)?),
-            ioctl::NS_GET_PARENT => open_ns(ctx, self.ns.parent(ctx)?),
+            ioctl::NS_GET_USERNS => open_related_ns(ctx, ns_get_owner(&*self.ns, ctx)?),
+            ioctl::NS_GET_PARENT => open_related_ns(ctx, self.ns.parent(ctx)?),
             ioctl::NS_GET_NSTYPE => i64::try_from(self.ns.kind().clone_flag().bits()).map_err(|_| EINVAL),
             ioctl::NS_GET_OWNER_UID => {
                 let ns: &dyn Any = &*self.ns;

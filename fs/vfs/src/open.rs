@@ -345,8 +345,8 @@ fn may_open(
     match inode.file_type() {
         FileType::Symlink => return Err(ELOOP),
         FileType::Directory if access.contains(Access::WRITE) => return Err(EISDIR),
-        FileType::CharDevice | FileType::BlockDevice if !path.mnt.may_open_dev() => return Err(EACCES),
-        FileType::Regular if exec && path.mnt.is_noexec() => return Err(EACCES),
+        FileType::CharDevice | FileType::BlockDevice if !path.may_open_dev() => return Err(EACCES),
+        FileType::Regular if exec && path.is_noexec() => return Err(EACCES),
         FileType::Regular => {}
         _ if exec => return Err(EACCES),
         _ => {}
@@ -434,7 +434,7 @@ pub fn do_open_execat(
 ) -> Result<(Arc<File>, crate::DenyWrite), Errno> {
     let op = OpenOp::for_exec(lookup);
     let file = do_filp_open(ctx, at, name, &op)?;
-    if file.inode().file_type() != FileType::Regular || file.path().mnt.is_noexec() {
+    if file.inode().file_type() != FileType::Regular || file.path().is_noexec() {
         return Err(EACCES);
     }
     let deny = crate::DenyWrite::new(file.inode())?;

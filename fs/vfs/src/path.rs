@@ -1,6 +1,7 @@
 //! Linux: include/linux/path.h.
 
-use crate::{Dentry, Inode, Mount};
+use crate::{Dentry, Inode, Mount, MountFlags, MountNamespace};
+use sentry_auth::Cred;
 use std::sync::Arc;
 
 /// A place in the tree of names: a dentry seen through a mount.
@@ -21,6 +22,27 @@ impl Path {
     /// The file there; none behind a negative dentry.
     pub fn inode(&self) -> Option<&Arc<Inode>> {
         self.dentry.inode_ref()
+    }
+
+    /// What the file's own filesystem forbids, as a mount would.
+    fn forbids(&self, flag: MountFlags) -> bool {
+        self.inode().is_some_and(|inode| inode.ops().mount_flags(inode).contains(flag))
+    }
+
+    /// Whether it may not be executed. Linux: `path_noexec`.
+    pub fn is_noexec(&self) -> bool {
+        self.mnt.is_noexec() || self.forbids(MountFlags::NOEXEC)
+    }
+
+    /// Whether its set-ID bits and capabilities count, for a task with `cred` in the mount namespace `ns`. Linux:
+    /// `mnt_may_suid`.
+    pub fn may_suid(&self, ns: &MountNamespace, cred: &Cred) -> bool {
+        self.mnt.may_suid(ns, cred) && !self.forbids(MountFlags::NOSUID)
+    }
+
+    /// Whether it may be opened if it is a device node. Linux: `may_open_dev`.
+    pub fn may_open_dev(&self) -> bool {
+        self.mnt.may_open_dev() && !self.forbids(MountFlags::NODEV)
     }
 
     /// Whether it is the top of its mount.

@@ -120,11 +120,10 @@ impl Renaming<'_, '_> {
             };
             let _old_change = old_dir.begin_change();
             let _new_change = (!same_dir).then(|| new_dir.begin_change());
+            let moves_dir = source.is_dir() || target.is_some_and(|t| t.is_dir());
+            let _moving = moves_dir.then(|| self.ctx.vfs().mounts().begin_rename());
             old_inode.ops().rename(&rename, self.ctx)?;
             self.move_dentries(old, new, target);
-        }
-        if source.is_dir() || target.is_some_and(|t| t.is_dir()) {
-            self.ctx.vfs().mounts().renamed();
         }
         drop(_rename);
         self.after(old_inode, new_inode, source, target, new);

@@ -141,7 +141,7 @@ pub fn do_faccessat(ctx: &dyn TaskContext, at: &At, name: &[u8], mode: u32, flag
     nd.cred = cred.clone();
     let path = nd.path_lookupat()?;
     let inode = path.inode().ok_or(ENOENT)?;
-    if access.contains(Access::EXEC) && inode.file_type() == FileType::Regular && path.mnt.is_noexec() {
+    if access.contains(Access::EXEC) && inode.file_type() == FileType::Regular && path.is_noexec() {
         return Err(EACCES);
     }
     inode.permission(&cred, access)?;

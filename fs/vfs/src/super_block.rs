@@ -33,6 +33,8 @@ bitflags! {
         const OWN_DEVICES = 128;
         /// Dentries nobody uses are not kept. Linux: `DCACHE_DONTCACHE`.
         const DONTCACHE = 64;
+        /// Files have access control lists: [`crate::InodeOps::get_acl`]. Linux: `SB_POSIXACL`.
+        const POSIXACL = 256;
     }
 }
 

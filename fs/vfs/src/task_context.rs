@@ -1,6 +1,6 @@
 //! What a file operation needs of the task that asks for it.
 
-use crate::{FdTable, FsStruct, MountNamespace, Vfs};
+use crate::{FdTable, FsStruct, MountNamespace, Namespace, Vfs};
 use sentry_auth::{Cred, UserNamespace};
 use sentry_mm::MemoryManager;
 use sentry_sync::{WaitQueue, Wake};
@@ -61,9 +61,9 @@ pub trait TaskContext {
         self.vfs().user_ns().clone()
     }
 
-    /// The user namespace that owns the caller's network namespace.
-    fn net_user_ns(&self) -> Arc<UserNamespace> {
-        self.cred().user_ns.clone()
+    /// The caller's network namespace; none unless an implementation has one.
+    fn net_ns(&self) -> Option<Arc<dyn Namespace>> {
+        None
     }
 
     /// How far a clock of the caller's time namespace is ahead of the kernel's, in nanoseconds: CLOCK_BOOTTIME, or

@@ -66,26 +66,21 @@ impl TestFs {
             b"none",
             ops,
         );
-        let node = NewNode {
-            kind: NodeKind::Directory,
-            perm: 0o755,
-            uid: Kuid::GLOBAL_ROOT,
-            gid: Kgid::GLOBAL_ROOT,
-        };
+        let node = NewNode::new(NodeKind::Directory, 0o755, Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT);
         Dentry::new_root(TestFs::make(&sb, &node), b"")
     }
 
     /// A directory that is in no other.
     pub fn detached_dir(sb: &Arc<SuperBlock>) -> Arc<Inode> {
         let (uid, gid) = (Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT);
-        TestFs::make(sb, &NewNode { kind: NodeKind::Directory, perm: 0o755, uid, gid })
+        TestFs::make(sb, &NewNode::new(NodeKind::Directory, 0o755, uid, gid))
     }
 
     /// Puts a link into a directory that jumps to `target`, as those of `/proc/[pid]/fd` do.
     pub fn add_jump(dir: &Arc<Inode>, name: &[u8], target: Path) {
         let (uid, gid) = (Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT);
         let kind = NodeKind::Symlink(Vec::new());
-        let inode = TestFs::make(dir.sb(), &NewNode { kind, perm: 0o777, uid, gid });
+        let inode = TestFs::make(dir.sb(), &NewNode::new(kind, 0o777, uid, gid));
         if let Some(node) = inode.downcast::<TestNode>() {
             node.state.lock().body = Body::Jump(target);
         }

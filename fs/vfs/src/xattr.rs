@@ -1,8 +1,9 @@
 //! Linux: fs/xattr.c.
 
 use crate::notify::{NotifyMask, fsnotify_dentry};
+use crate::posix_acl_xattr::{acl_get_xattr, acl_set_xattr};
 use crate::security_xattr::XATTR_NAME_CAPS;
-use crate::{Access, FileType, Inode, Path, TaskContext, XattrFlags};
+use crate::{Access, AclType, FileType, Inode, Path, TaskContext, XattrFlags};
 use sentry_auth::{
     CapSet, cap_convert_nscap, cap_inode_getsecurity, capable_wrt_inode_uidgid, inode_owner_or_capable,
     ns_capable,
@@ -69,7 +70,6 @@ fn resolve_name(name: &[u8]) -> Result<(), Errno> {
     match known.iter().find(|prefix| name.starts_with(prefix)) {
         Some(prefix) if name.len() > prefix.len() => Ok(()),
         Some(_) => Err(EINVAL),
-        // POSIX ACLs, the only `system.` attributes of common filesystems, are not there.
         None => Err(EOPNOTSUPP),
     }
 }
@@ -109,11 +109,15 @@ pub fn vfs_setxattr(
     if name != XATTR_NAME_CAPS {
         may_change_security(ctx, inode, name)?;
     }
-    resolve_name(name)?;
-    if name.starts_with(b"security.") {
-        inode.nosec.store(false, Ordering::Release);
+    if let Some(kind) = AclType::from_xattr_name(name) {
+        acl_set_xattr(ctx, inode, kind, Some(value))?;
+    } else {
+        resolve_name(name)?;
+        if name.starts_with(b"security.") {
+            inode.nosec.store(false, Ordering::Release);
+        }
+        inode.ops().setxattr(inode, name, value, flags)?;
     }
-    inode.ops().setxattr(inode, name, value, flags)?;
     fsnotify_dentry(&path.dentry, NotifyMask::ATTRIB);
     Ok(())
 }
@@ -126,6 +130,9 @@ pub fn vfs_getxattr(ctx: &dyn TaskContext, path: &Path, name: &[u8]) -> Result<V
     check_name(name)?;
     let inode = path.inode().ok_or(ENOENT)?;
     xattr_permission(ctx, inode, name, Access::READ)?;
+    if let Some(kind) = AclType::from_xattr_name(name) {
+        return acl_get_xattr(ctx, inode, kind);
+    }
     resolve_name(name)?;
     let value = inode.ops().getxattr(inode, name)?;
     if name == XATTR_NAME_CAPS {
@@ -142,6 +149,12 @@ pub fn vfs_listxattr(ctx: &dyn TaskContext, path: &Path) -> Result<Vec<u8>, Errn
     let inode = path.inode().ok_or(ENOENT)?;
     let trusted = ctx.vfs().capable(&ctx.cred(), CapSet::SYS_ADMIN);
     let mut list = Vec::new();
+    for kind in [AclType::Access, AclType::Default] {
+        if inode.get_acl(kind)?.is_some() {
+            list.extend_from_slice(kind.xattr_name());
+            list.push(0);
+        }
+    }
     for name in inode.ops().listxattr(inode)? {
         if trusted || !name.starts_with(b"trusted.") {
             list.extend_from_slice(&name);
@@ -161,8 +174,12 @@ pub fn vfs_removexattr(ctx: &dyn TaskContext, path: &Path, name: &[u8]) -> Resul
     check_name(name)?;
     xattr_permission(ctx, inode, name, Access::WRITE)?;
     may_change_security(ctx, inode, name)?;
-    resolve_name(name)?;
-    inode.ops().removexattr(inode, name)?;
+    if let Some(kind) = AclType::from_xattr_name(name) {
+        acl_set_xattr(ctx, inode, kind, None)?;
+    } else {
+        resolve_name(name)?;
+        inode.ops().removexattr(inode, name)?;
+    }
     fsnotify_dentry(&path.dentry, NotifyMask::ATTRIB);
     Ok(())
 }

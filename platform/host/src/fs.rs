@@ -37,6 +37,8 @@ pub struct HostStat {
     pub ctime: (i64, u32),
     /// Birth, where the filesystem knows it.
     pub btime: Option<(i64, u32)>,
+    /// The mount it was found through; 0 where the host does not tell.
+    pub mnt_id: u64,
 }
 
 /// What fstatfs(2) tells.
@@ -134,7 +136,7 @@ fn time(t: libc::statx_timestamp) -> (i64, u32) {
 fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: i32) -> Result<HostStat, Errno> {
     // SAFETY: all-zero is a valid statx.
     let mut st: libc::statx = unsafe { std::mem::zeroed() };
-    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
     // SAFETY: the name is a C string; the structure is written by the call.
     check(unsafe {
         libc::statx(dir.as_raw_fd(), name.as_ptr(), flags | libc::AT_SYMLINK_NOFOLLOW, mask, &raw mut st)
@@ -154,6 +156,7 @@ fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: i32) -> Result<HostStat, Errno
         mtime: time(st.stx_mtime),
         ctime: time(st.stx_ctime),
         btime: (st.stx_mask & libc::STATX_BTIME != 0).then(|| time(st.stx_btime)),
+        mnt_id: if st.stx_mask & libc::STATX_MNT_ID != 0 { st.stx_mnt_id } else { 0 },
     })
 }
 

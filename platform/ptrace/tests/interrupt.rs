@@ -1,6 +1,8 @@
 //! Requests to leave guest code, and signals from outside, which must not show.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod backend;
+#[path = "../../suite/guest.rs"]
 mod guest;
 
 use guest::*;

@@ -2,6 +2,8 @@
 //! children of the test program.
 #![allow(clippy::unwrap_used)]
 
+mod backend;
+#[path = "../../suite/guest.rs"]
 mod guest;
 
 use guest::*;

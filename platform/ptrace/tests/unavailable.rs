@@ -1,6 +1,8 @@
 //! A host that does not allow ptrace. One test, since it looks at all children of the test program.
 #![allow(clippy::unwrap_used)]
 
+mod backend;
+#[path = "../../suite/guest.rs"]
 mod guest;
 
 use guest::children;

@@ -1,10 +1,12 @@
 //! That guest code cannot make a stub act, and what the sentry can make it do.
 #![allow(clippy::unwrap_used)]
 
+mod backend;
+#[path = "../../suite/guest.rs"]
 mod guest;
 
 use guest::*;
-use platform::{AddressSpace, Backing, MapOp, Platform, PlatformError, Prot, PtRegs, Trap};
+use platform::{AddressSpace, Backing, MapOp, PlatformError, Prot, PtRegs, Trap};
 use std::sync::Arc;
 
 const STUB: u64 = 0x7fff_0000_0000;

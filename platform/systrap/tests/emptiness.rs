@@ -1,10 +1,11 @@
 //! What a stub holds. One test, since it looks at all children of the test program.
 #![allow(clippy::unwrap_used)]
 
+mod backend;
+#[path = "../../suite/guest.rs"]
 mod guest;
 
 use guest::*;
-use platform::Platform;
 
 #[test]
 fn a_stub_holds_nothing_of_the_sentry() {

@@ -1,10 +1,12 @@
 //! Calls through the gate.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod backend;
+#[path = "../../suite/guest.rs"]
 mod guest;
 
 use guest::*;
-use platform::{Platform, Trap};
+use platform::Trap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,6 +1,8 @@
 //! Guests that attack the stub they run in: they may break themselves, and nothing else.
 #![allow(clippy::unwrap_used)]
 
+mod backend;
+#[path = "../../suite/guest.rs"]
 mod guest;
 
 use guest::*;

@@ -19,8 +19,8 @@ pub(super) fn redirect_standard_input_and_output() -> Result<()> {
 
 /// Closes every descriptor but those the sentry works with.
 pub(super) fn close_others(io: &Io, control: &ControlChannel) -> Result<()> {
-    let mut keep: Vec<RawFd> = vec![0, 1, 2, control.as_fd().as_raw_fd(), io.trees.root.as_raw_fd()];
-    keep.extend(io.trees.binds.iter().flatten().map(super::root::HostTree::raw_fd));
+    let mut keep: Vec<RawFd> = vec![0, 1, 2, control.as_fd().as_raw_fd(), io.trees.root.0.as_raw_fd()];
+    keep.extend(io.trees.binds.iter().flatten().map(|(tree, _)| tree.raw_fd()));
     keep.extend(io.stdio.iter().filter_map(|fd| match fd {
         StdioFd::Host(fd) => Some(fd.as_raw_fd()),
         StdioFd::Terminal => None,

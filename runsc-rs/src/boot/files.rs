@@ -17,6 +17,7 @@ use sentry_kernel::{CurrentTask, Kernel};
 use sentry_uapi::Errno;
 use sentry_uapi::fcntl::AT_SYMLINK_NOFOLLOW;
 use sentry_uapi::stat::{S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, makedev};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path as HostPath;
@@ -33,8 +34,8 @@ pub(super) struct Files {
     pub(super) mnt_ns: Arc<MountNamespace>,
     /// Its root and working directory.
     pub(super) fs: Arc<FsStruct>,
-    /// What of the host is to be mounted, by the index of its mount.
-    binds: Vec<Option<Bind>>,
+    /// What of the host is to be mounted, by the index of its mount, and what the host's own mount forbids.
+    binds: Vec<Option<(Bind, MountFlags)>>,
 }
 
 /// A filesystem of the host to be mounted.
@@ -59,24 +60,33 @@ impl Files {
     ) -> Result<Files> {
         register(kernel, cpuinfo)?;
         let owners = owners.map(|owners| Arc::new(owners) as Arc<dyn HostOwners>);
-        let host = hostfs(kernel, trees.root, spec.root.writes_to_host(), "root", owners.clone())?;
+        let (root, root_flags) = trees.root;
+        let writable = spec.root.writes_to_host();
+        let host = hostfs(kernel, root, root_flags.by_id, writable, "root", owners.clone())?;
         let root = if spec.root.overlay { overlay(kernel, host)? } else { host };
         if spec.root.readonly {
             root.sb().set_read_only(true);
         }
-        let mnt = Mount::new_internal(kernel.vfs.alloc_mount_id(), root);
+        let mnt = Mount::new_root(kernel.vfs.alloc_mount_id(), root, root_flags.root);
         let mnt_ns = MountNamespace::new(&kernel.vfs, kernel.user_ns.clone(), &mnt);
         let path = mnt_ns.root().context("the root is not mounted")?;
         let fs = FsStruct::new(&path);
         let mut binds = Vec::new();
         for (tree, mount) in trees.binds.into_iter().zip(&spec.mounts) {
             let shown = mount.destination.to_string_lossy();
-            let open = |fd| hostfs(kernel, fd, !mount.options.readonly(), &shown, owners.clone());
-            binds.push(match tree {
-                Some(HostTree::Directory(fd)) => Some(Bind::Directory(open(fd)?)),
-                Some(HostTree::File(fd)) => Some(Bind::File(open(fd)?)),
-                None => None,
-            });
+            let Some((tree, tree_flags)) = tree else {
+                binds.push(None);
+                continue;
+            };
+            let open = |fd| {
+                let writable = !mount.options.readonly();
+                hostfs(kernel, fd, tree_flags.by_id, writable, &shown, owners.clone())
+            };
+            let bind = match tree {
+                HostTree::Directory(fd) => Bind::Directory(open(fd)?),
+                HostTree::File(fd) => Bind::File(open(fd)?),
+            };
+            binds.push(Some((bind, tree_flags.root)));
         }
         Ok(Files { mnt_ns, fs, binds })
     }
@@ -129,7 +139,7 @@ impl Files {
         &self,
         ctx: &CurrentTask,
         mount: &SpecMount,
-        bind: Option<&Bind>,
+        bind: Option<&(Bind, MountFlags)>,
         user_ns: &UserNamespace,
     ) -> Result<()> {
         let target = mount.destination.as_os_str().as_bytes();
@@ -150,7 +160,7 @@ impl Files {
                 };
                 sys(|| fstype.clone(), do_mount(ctx, target, &args))
             }
-            (MountSource::Bind { .. }, Some(bind)) => {
+            (MountSource::Bind { .. }, Some((bind, host_flags))) => {
                 let root = match bind {
                     Bind::Directory(root) => {
                         make_directories(ctx, &mount.destination)?;
@@ -162,6 +172,7 @@ impl Files {
                     }
                 };
                 let at = sys(|| "path".into(), user_path_at(ctx, &At::Cwd, target, LookupFlags::FOLLOW))?;
+                let flags = flags | forbidden(*host_flags);
                 sys(|| "bind".into(), fs_vfs::mount_root(ctx, root, &at, flags))
             }
             (MountSource::Bind { path, .. }, None) => bail!("{} has not been opened", path.display()),
@@ -255,18 +266,22 @@ fn mask(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
     sys(|| format!("mask {}", path.display()), do_mount(ctx, bytes, &args))
 }
 
+/// What a mount forbids, as flags of mount(2).
+fn forbidden(mount: MountFlags) -> u64 {
+    let flags = [
+        (MountFlags::NOSUID, flags::MS_NOSUID),
+        (MountFlags::NODEV, flags::MS_NODEV),
+        (MountFlags::NOEXEC, flags::MS_NOEXEC),
+    ];
+    flags.iter().filter(|(flag, _)| mount.contains(*flag)).fold(0, |all, (_, ms)| all | ms)
+}
+
 /// Makes a path read-only by a bind mount of itself.
 fn read_only(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
     let bytes = path.as_os_str().as_bytes();
     let Ok(found) = user_path_at(ctx, &At::Cwd, bytes, LookupFlags::FOLLOW) else { return Ok(()) };
     // What the mount forbids already stays forbidden.
-    let kept = [
-        (MountFlags::NOSUID, flags::MS_NOSUID),
-        (MountFlags::NODEV, flags::MS_NODEV),
-        (MountFlags::NOEXEC, flags::MS_NOEXEC),
-    ];
-    let mnt_flags = found.mnt.flags();
-    let kept = kept.iter().filter(|(flag, _)| mnt_flags.contains(*flag)).fold(0, |all, (_, ms)| all | ms);
+    let kept = forbidden(found.mnt.flags());
     let bind = MountArgs { source: Some(bytes), fs_type: None, flags: MS_BIND | MS_REC, data: None };
     let remount = MountArgs { flags: MS_BIND | MS_REMOUNT | MS_RDONLY | kept, ..bind };
     let what = || format!("read-only {}", path.display());
@@ -278,6 +293,7 @@ fn read_only(ctx: &CurrentTask, path: &HostPath) -> Result<()> {
 fn hostfs(
     kernel: &Arc<Kernel>,
     fd: OwnedFd,
+    mount_flags: HashMap<u64, MountFlags>,
     writable: bool,
     source: &str,
     owners: Option<Arc<dyn HostOwners>>,
@@ -298,6 +314,7 @@ fn hostfs(
             writable,
             sharing: if writable { Sharing::Shared } else { Sharing::Exclusive },
             owners,
+            mount_flags,
             ids_from_host: None,
             ids_to_host: None,
             max_fds: MAX_FDS,
@@ -347,6 +364,7 @@ fn register(kernel: &Arc<Kernel>, cpuinfo: &[u8]) -> Result<()> {
     let all = || -> Result<(), Errno> {
         vfs.filesystems().register(Arc::new(fs_tmpfs::TmpfsType::new(kernel.memory.clone(), total)))?;
         vfs.filesystems().register(Arc::new(fs_tmpfs::RamfsType::new(kernel.memory.clone())))?;
+        vfs.filesystems().register(Arc::new(fs_overlay::OverlayType))?;
         fs_devtmpfs::register_mem_devices(vfs, &kernel.memory)?;
         fs_devpts::register(kernel)?;
         vfs.filesystems().register(Arc::new(sentry_kernel::MqueueType))?;

@@ -3,6 +3,7 @@
 use super::files::Files;
 use super::identity::Identity;
 use super::{CommandError, StdioFd, terminal};
+use crate::config::Network;
 use crate::container::{ContainerSpec, Process};
 use crate::sandbox::control::ControlChannel;
 use anyhow::{Context, Result, anyhow};
@@ -27,6 +28,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, mpsc};
 
+/// What the first process begins with, beside its container.
+pub(super) struct Start {
+    /// Standard input, output and error.
+    pub(super) stdio: [StdioFd; 3],
+    /// The size of its terminal, if it is to have one.
+    pub(super) terminal: Option<WindowSize>,
+    /// What it sees of a network.
+    pub(super) network: Network,
+}
+
 /// Starts the first process, and tells the command once its program is loaded.
 ///
 /// # Errors
@@ -35,14 +46,14 @@ pub(super) fn start(
     kernel: &Arc<Kernel>,
     spec: ContainerSpec,
     files: Files,
-    stdio: [StdioFd; 3],
-    terminal: Option<WindowSize>,
+    start: Start,
     poller: &HostPoller,
     control: &Arc<ControlChannel>,
 ) -> Result<(Arc<ThreadGroup>, Option<Arc<Console>>)> {
+    let Start { stdio, terminal, network } = start;
     let identity = Identity::new(kernel, &spec)?;
     let stdio = open_stdio(kernel, stdio, poller, &Arc::new(identity.process.clone()))?;
-    let ns = namespaces(kernel, &identity, &spec, &files);
+    let ns = namespaces(kernel, &identity, &spec, &files, network);
     let init = InitProcess {
         cred: identity.maker.clone(),
         fs: files.fs.clone(),
@@ -168,12 +179,27 @@ fn rlimits(process: &Process) -> [Rlimit; sentry_uapi::resource::RLIM_NLIMITS] {
     limits
 }
 
-fn namespaces(kernel: &Kernel, identity: &Identity, spec: &ContainerSpec, files: &Files) -> NsProxy {
+fn namespaces(
+    kernel: &Kernel,
+    identity: &Identity,
+    spec: &ContainerSpec,
+    files: &Files,
+    network: Network,
+) -> NsProxy {
     let names = UtsNames {
         nodename: spec.hostname.as_bytes().to_vec(),
         domainname: spec.domainname.as_bytes().to_vec(),
     };
-    NsProxy::new_initial(kernel, &identity.user_ns, files.mnt_ns.clone(), names)
+    let ethernet = (network == Network::Sandbox).then(|| eth_random_addr(kernel));
+    NsProxy::new_initial(kernel, &identity.user_ns, files.mnt_ns.clone(), names, ethernet)
+}
+
+/// A hardware address that nobody was given: unicast, locally administered. Linux: include/linux/etherdevice.h.
+fn eth_random_addr(kernel: &Kernel) -> [u8; 6] {
+    let mut address = [0; 6];
+    kernel.random(&mut address);
+    address[0] = (address[0] & 0xfe) | 0x02;
+    address
 }
 
 /// A standard descriptor of the first process.

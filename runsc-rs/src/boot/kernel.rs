@@ -70,8 +70,8 @@ pub fn run(
     let files = Files::new(&kernel, &spec, trees, owners, &io_cpuinfo)?;
     confinement.enter(kvm)?;
 
-    let size = terminal.as_ref().map(|t| t.size);
-    let (group, console) = init::start(&kernel, spec, files, stdio, size, &poller, control)?;
+    let start = init::Start { stdio, terminal: terminal.as_ref().map(|t| t.size), network: options.network };
+    let (group, console) = init::start(&kernel, spec, files, start, &poller, control)?;
     let streams = match (&console, terminal) {
         (Some(console), Some(terminal)) => Some(ConsoleStreams::connect(console, terminal.stream)?),
         _ => None,

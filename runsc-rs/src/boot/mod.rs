@@ -7,6 +7,7 @@ pub mod confine;
 mod fds;
 mod files;
 pub mod filter;
+mod host_mounts;
 mod identity;
 mod init;
 pub mod kernel;

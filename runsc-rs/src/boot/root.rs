@@ -1,5 +1,6 @@
 //! The host's files that the sentry keeps, and the empty directory that it has for a root.
 
+use crate::boot::host_mounts::{HostMounts, TreeFlags};
 use crate::container::{ContainerSpec, MountSource};
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags};
@@ -41,9 +42,9 @@ impl HostTree {
 #[derive(Debug)]
 pub struct HostTrees {
     /// Its root directory, as [`HostTree::Directory`].
-    pub root: OwnedFd,
+    pub root: (OwnedFd, TreeFlags),
     /// For each mount of the specification, in order, what it binds.
-    pub binds: Vec<Option<HostTree>>,
+    pub binds: Vec<Option<(HostTree, TreeFlags)>>,
 }
 
 /// Keeps mounts made from here on from the host, and those made there from here.
@@ -55,31 +56,41 @@ pub(super) fn make_private() -> Result<()> {
 
 /// Opens what the specification names of the host. All its paths are absolute; the current directory changes.
 pub(super) fn open_trees(spec: &ContainerSpec) -> Result<HostTrees> {
+    let mounts = HostMounts::read()?;
     let root = open_tree(&spec.root.path, true)?;
+    let flags = mounts.flags_in(&root, &spec.root.path)?;
     restrict(&root, spec.root.writes_to_host())?;
     let mut binds = Vec::with_capacity(spec.mounts.len());
     for mount in &spec.mounts {
         binds.push(match &mount.source {
             MountSource::Bind { path, recursive } => {
-                let bind = open_bind(path, *recursive, !mount.options.readonly());
+                let bind = open_bind(&mounts, path, *recursive, !mount.options.readonly());
                 Some(bind.with_context(|| format!("cannot bind {}", path.display()))?)
             }
             MountSource::Filesystem { .. } => None,
         });
     }
-    Ok(HostTrees { root, binds })
+    Ok(HostTrees { root: (root, flags), binds })
 }
 
-fn open_bind(path: &Path, recursive: bool, writable: bool) -> Result<HostTree> {
+fn open_bind(
+    mounts: &HostMounts,
+    path: &Path,
+    recursive: bool,
+    writable: bool,
+) -> Result<(HostTree, TreeFlags)> {
     let tree = open_tree(path, recursive)?;
     let stat = fstat(&tree)?;
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR {
+        let flags = mounts.flags_in(&tree, path)?;
         restrict(&tree, writable)?;
-        return Ok(HostTree::Directory(tree));
+        return Ok((HostTree::Directory(tree), flags));
     }
+    // Of a file there is nothing beneath.
+    let flags = mounts.flags_in(&tree, path)?;
     let directory = directory_of(&tree)?;
     restrict(&directory, writable)?;
-    Ok(HostTree::File(directory))
+    Ok((HostTree::File(directory), flags))
 }
 
 fn open_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
@@ -158,6 +169,10 @@ mod tests {
         }
     }
 
+    fn bind(path: &Path, recursive: bool, writable: bool) -> Result<HostTree> {
+        Ok(open_bind(&HostMounts::read()?, path, recursive, writable)?.0)
+    }
+
     fn opens(tree: &HostTree, name: &str, flags: OFlag) -> bool {
         let (HostTree::Directory(directory) | HostTree::File(directory)) = tree;
         openat(directory, name, flags, Mode::empty()).is_ok()
@@ -166,7 +181,7 @@ mod tests {
     #[test]
     fn a_file_is_bound_without_its_neighbours() {
         in_namespaces(|| {
-            let tree = open_bind(Path::new("/etc/passwd"), true, false)?;
+            let tree = bind(Path::new("/etc/passwd"), true, false)?;
             Ok(matches!(tree, HostTree::File(_))
                 && opens(&tree, FILE_NAME, OFlag::O_RDONLY)
                 && !opens(&tree, FILE_NAME, OFlag::O_RDWR)
@@ -178,7 +193,7 @@ mod tests {
     #[test]
     fn no_name_leads_out_of_a_bound_directory() {
         in_namespaces(|| {
-            let tree = open_bind(Path::new("/etc"), true, false)?;
+            let tree = bind(Path::new("/etc"), true, false)?;
             Ok(matches!(tree, HostTree::Directory(_))
                 && opens(&tree, "passwd", OFlag::O_RDONLY)
                 && opens(&tree, "../passwd", OFlag::O_RDONLY)
@@ -190,7 +205,7 @@ mod tests {
     #[test]
     fn devices_cannot_be_opened() {
         in_namespaces(|| {
-            let tree = open_bind(Path::new("/dev"), true, true)?;
+            let tree = bind(Path::new("/dev"), true, true)?;
             Ok(!opens(&tree, "null", OFlag::O_RDWR) && opens(&tree, "null", OFlag::O_PATH))
         });
     }
@@ -198,7 +213,7 @@ mod tests {
     #[test]
     fn the_root_is_empty_once_left() {
         in_namespaces(|| {
-            let kept = open_bind(Path::new("/etc"), true, false)?;
+            let kept = bind(Path::new("/etc"), true, false)?;
             pivot_to_empty()?;
             Ok(std::fs::read_dir("/")?.count() == 0
                 && std::fs::write("/file", "").is_err()

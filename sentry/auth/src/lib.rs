@@ -25,6 +25,6 @@ pub use groups::{GroupInfo, NGROUPS_MAX};
 pub use id::{Kgid, Kuid, OVERFLOW_ID};
 pub use id_map::{IdMap, IdMapExtent, MAX_EXTENTS};
 pub use map_write::IdKind;
-pub use ucount::{Ucount, UcountType, inc_ucount};
+pub use ucount::{NprocCount, Ucount, UcountType, inc_nproc, inc_ucount, is_nproc_overlimit};
 pub use user_namespace::UserNamespace;
 pub use vfs_caps::{VfsCaps, cap_convert_nscap, cap_inode_getsecurity, get_vfs_caps};

@@ -22,7 +22,7 @@ impl CurrentTask {
     /// `EPERM` for a program that would lack capabilities it needs; `EINVAL` for malformed file capabilities.
     pub(crate) fn bprm_creds(&self, file: &File) -> Result<BprmCreds, Errno> {
         let old = self.task().cred();
-        let found = if file.path().mnt.may_suid(&self.mnt_ns(), &old) {
+        let found = if file.path().may_suid(&self.mnt_ns(), &old) {
             BprmFile { caps: self.file_caps(file, &old)?, ..self.bprm_fill_uid(file, &old)? }
         } else {
             BprmFile::default()

@@ -2,7 +2,7 @@
 
 use crate::syscall::SyscallExit;
 use crate::{Kernel, OffsetClock, RunState, Task};
-use fs_vfs::{FdTable, FsStruct, MountNamespace, Resource, Sleep, TaskContext, Vfs};
+use fs_vfs::{FdTable, FsStruct, MountNamespace, Namespace, Resource, Sleep, TaskContext, Vfs};
 use platform::{Context, PtRegs};
 use platform_host::tsc::rdtsc;
 use sentry_auth::{CapSet, Cred, UserNamespace, cred_cap_issubset};
@@ -42,6 +42,8 @@ pub struct CurrentTask {
     pub(crate) exception: crate::arch::Exception,
     /// The number of the system call being served. Linux: `orig_ax`, -1 outside.
     pub(crate) in_syscall: Option<u64>,
+    /// It has become a user with too many processes. Linux: `PF_NPROC_EXCEEDED`.
+    pub(crate) nproc_exceeded: bool,
     /// Set by exit: the thread ends with this wait status.
     pub(crate) exit_status: Option<i32>,
     /// Time asleep since the task left guest code, in steps of the time-stamp counter: no CPU time.
@@ -74,6 +76,7 @@ impl CurrentTask {
             faults: FaultHistory::default(),
             exception: crate::arch::Exception::default(),
             in_syscall: None,
+            nproc_exceeded: false,
             exit_status: None,
             slept: Cell::new(0),
             mq_attr: Cell::new(None),
@@ -228,8 +231,8 @@ impl TaskContext for CurrentTask {
         self.pid_ns().user_ns.clone()
     }
 
-    fn net_user_ns(&self) -> Arc<UserNamespace> {
-        self.task.ns().net.user_ns.clone()
+    fn net_ns(&self) -> Option<Arc<dyn Namespace>> {
+        Some(self.task.ns().net.clone())
     }
 
     fn timens_offset(&self, boottime: bool) -> i64 {

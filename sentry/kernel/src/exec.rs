@@ -169,6 +169,8 @@ impl CurrentTask {
             tree.tasks.remove(&own);
             self.task().set_pid(leader.clone());
             tree.tasks.insert(leader.global(), self.task().clone());
+            let nproc = self.group.dead_leader_nproc.lock().take();
+            drop(nproc);
         }
         self.group.signal().exec_thread = None;
         Ok(())
@@ -428,7 +430,7 @@ fn map_image<R: FnMut() -> u64>(
 /// # Errors
 /// `EACCES`.
 pub fn may_exec(file: &File) -> Result<(), Errno> {
-    if file.inode().file_type() != FileType::Regular || file.path().mnt.is_noexec() {
+    if file.inode().file_type() != FileType::Regular || file.path().is_noexec() {
         Err(EACCES)
     } else {
         Ok(())

@@ -110,6 +110,7 @@ impl Kernel {
         let mut hang_up = Vec::new();
         let mut notify = None;
         let mut init_gone = None;
+        let mut continued = None;
         {
             let mut tree = self.tree.lock();
             let tid = task.tid();
@@ -118,8 +119,11 @@ impl Kernel {
                 dead.add(&task.usage());
             }
             tree.tasks.remove(&tid);
+            let nproc = task.take_nproc();
             let id = group.id();
             if tid == id {
+                // A zombie counts.
+                *group.dead_leader_nproc.lock() = nproc;
                 let remains = DeadLeader { comm: task.comm(), cred: task.cred() };
                 let old = group.dead_leader.lock().replace(remains);
                 drop(old);
@@ -140,6 +144,7 @@ impl Kernel {
                 group.dead.store(true, Ordering::Release);
                 let status = group.signal().group_exit.unwrap_or(status);
                 self.process_gone(&mut tree, &group, status, &mut to_kill, &mut hang_up, &mut init_gone);
+                continued = self.do_notify_parent(&mut tree, &group);
             }
         }
         for (group, signo) in to_kill {
@@ -157,7 +162,9 @@ impl Kernel {
         if group.is_dead() {
             group.timers_gone();
             group.exit_queue.wake_all(u32::MAX);
-            self.notify_parent_of_exit(&group);
+        }
+        if let Some(parent) = continued {
+            self.notify_parent_of_stop(&parent, CLD_CONTINUED, SIGCONT);
         }
         if let Some(status) = init_gone {
             self.note_init_exit(status);
@@ -232,23 +239,12 @@ impl Kernel {
             }
             let dead_group =
                 tree.processes.get(&child).filter(|c| c.zombie.is_some()).map(|c| c.group.clone());
-            match tree.processes.get_mut(&reaper) {
-                Some(r) => {
-                    r.children.push(child);
-                    if let Some(g) = dead_group
-                        && autoreaps(&r.group)
-                    {
-                        tree.reap(g.id());
-                        continue;
-                    }
-                    let waiters = r.group.wait_chldexit.clone();
-                    waiters.wake_all(u32::MAX);
-                }
-                None if dead_group.is_some() => {
-                    tree.reap(child);
-                    continue;
-                }
-                None => {}
+            if let Some(r) = tree.processes.get_mut(&reaper) {
+                r.children.push(child);
+            }
+            if let Some(zombie) = dead_group {
+                // Its signal is SIGCHLD now, which makes nobody go on.
+                let _ = self.do_notify_parent(tree, &zombie);
             }
             // It was in another group than its father, and the only connection outside.
             if let Some((pg, child_session)) = was
@@ -303,44 +299,39 @@ impl Kernel {
         init
     }
 
-    /// Sends the parent its signal and wakes its wait4(2); a zombie nobody wants is reaped at once. Linux:
-    /// `do_notify_parent`.
-    fn notify_parent_of_exit(&self, group: &Arc<ThreadGroup>) {
-        let (parent, signo, status) = {
-            let tree = self.tree.lock();
-            let Some(p) = tree.processes.get(&group.id()) else { return };
-            let Some(z) = p.zombie else { return };
-            let parent = tree.processes.get(&p.parent).map(|q| q.group.clone());
-            (parent, p.exit_signal, z.status)
+    /// Sends the parent of a zombie its signal and wakes its wait4(2); a zombie nobody wants is reaped at once. All that
+    /// while the tree is locked: whoever can wait for the child has its signal already. Returns the parent if the signal
+    /// made it go on. Linux: `do_notify_parent`.
+    fn do_notify_parent(&self, tree: &mut crate::Tree, group: &Arc<ThreadGroup>) -> Option<Arc<ThreadGroup>> {
+        let p = tree.processes.get(&group.id())?;
+        let status = p.zombie?.status;
+        let signo = p.exit_signal;
+        let Some(q) = tree.processes.get(&p.parent) else {
+            tree.reap(group.id());
+            return None;
         };
-        let Some(parent) = parent else {
-            self.tree.lock().reap(group.id());
-            return;
-        };
+        let (parent, threads) = (q.group.clone(), q.threads.clone());
         let reap = signo == SIGCHLD && autoreaps(&parent);
         let ignored = signo == SIGCHLD && parent.sighand().get(SIGCHLD).handler == SIG_IGN;
-        let waiters = parent.wait_chldexit.clone();
+        let mut continued = false;
         if signo != 0 && !ignored {
-            let info = self.child_info(
-                &parent,
-                group,
-                if status & 0x7f == 0 { CLD_EXITED } else { CLD_KILLED },
-                status,
-            );
-            let info = SigInfo { si_signo: signo, ..info };
-            let _ = parent.send_signal(info, SigSource::Outside);
+            let code = if status & 0x7f == 0 { CLD_EXITED } else { CLD_KILLED };
+            let info = self.child_info(&parent, threads.first(), group, code, status);
+            continued = parent.send_to(&threads, SigInfo { si_signo: signo, ..info }, SigSource::Outside);
         }
         if reap {
-            self.tree.lock().reap(group.id());
+            tree.reap(group.id());
         }
-        waiters.wake_all(u32::MAX);
+        parent.wait_chldexit.wake_all(u32::MAX);
+        continued.then_some(parent)
     }
 
-    /// The siginfo of a child's change of state, as its parent sees it.
+    /// The siginfo of a child's change of state, as its parent, of which `viewer` is a thread, sees it.
     fn child_info(
         &self,
-        parent: &Arc<ThreadGroup>,
-        child: &Arc<ThreadGroup>,
+        parent: &ThreadGroup,
+        viewer: Option<&Arc<Task>>,
+        child: &ThreadGroup,
         code: i32,
         status: i32,
     ) -> SigInfo {
@@ -352,17 +343,8 @@ impl Kernel {
             _ => status,
         };
         let usage = *child.dead_threads.lock();
-        let uid = self.uid_of(child, parent);
+        let uid = viewer.map_or(0, |v| v.cred().user_ns.from_kuid_munged(child.last_uid()));
         SigInfo::from_child(code, pid, uid, shown, nsec_to_clock_t(usage.utime), nsec_to_clock_t(usage.stime))
-    }
-
-    fn uid_of(&self, child: &ThreadGroup, parent: &ThreadGroup) -> u32 {
-        let viewer = parent.threads().first().map(|t| t.cred());
-        let uid = child.last_uid();
-        match viewer {
-            Some(v) => v.user_ns.from_kuid_munged(uid),
-            None => 0,
-        }
     }
 
     /// Tells the parent that a child has stopped or goes on. Linux: `do_notify_parent_cldstop`.
@@ -376,7 +358,7 @@ impl Kernel {
         let flags = parent.sighand().flags(SIGCHLD);
         if parent.sighand().get(SIGCHLD).handler != SIG_IGN && !flags.contains(SaFlags::NOCLDSTOP) {
             let status = if code == CLD_CONTINUED { SIGCONT } else { signo };
-            let info = self.child_info(&parent, &child, code, status);
+            let info = self.child_info(&parent, parent.threads().first(), &child, code, status);
             let _ = parent.send_signal(info, SigSource::Outside);
         }
         parent.wait_chldexit.wake_all(u32::MAX);

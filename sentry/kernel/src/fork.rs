@@ -8,12 +8,12 @@ use crate::vvar::vdso_join_timens;
 use crate::{CurrentTask, Kernel, NsProxy, Pid, Task, ThreadGroup};
 use fs_vfs::{FdTable, FsStruct};
 use platform::PtRegs;
-use sentry_auth::{CapSet, Cred};
+use sentry_auth::Cred;
 use sentry_mm::{MemoryManager, dumpable};
 use sentry_sync::{Mutex, WaitQueue, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINVAL, ENOMEM, ERESTARTNOINTR};
-use sentry_uapi::resource::{RLIM_NLIMITS, RLIMIT_NPROC, Rlimit};
+use sentry_uapi::resource::{RLIM_NLIMITS, Rlimit};
 use sentry_uapi::sched::CloneFlags;
 use sentry_uapi::sigaction::{SS_DISABLE, SigAltStack};
 use sentry_uapi::signal::{SIGCHLD, SigSet};
@@ -85,9 +85,13 @@ impl CurrentTask {
             if flags.contains(CloneFlags::PARENT) && parent_group.unkillable.load(Ordering::Relaxed) {
                 return Err(EINVAL);
             }
-            self.check_nproc(&tree)?;
+            if tree.tasks.len() >= THREADS_MAX {
+                return Err(EAGAIN);
+            }
         }
         let cred = self.copy_creds(flags)?;
+        self.check_nproc(&cred)?;
+        let nproc_exceeded = std::mem::take(&mut self.nproc_exceeded);
         let (fs, files) = {
             let r = self.task().resources.lock();
             let fs = if flags.contains(CloneFlags::FS) { r.fs.clone() } else { r.fs.copy() };
@@ -194,6 +198,7 @@ impl CurrentTask {
             let mut current = CurrentTask::new(child, regs, ctx);
             current.altstack = altstack;
             current.rseq = rseq;
+            current.nproc_exceeded = nproc_exceeded;
             if let (Some(addr), Some(mm)) = (set_tid, &current.mm) {
                 let _ = mm.write_obj(addr, &own_nr);
             }
@@ -209,22 +214,6 @@ impl CurrentTask {
             while !*vfork.done.lock() && self.sleep_killable() {}
         }
         Ok(u64::from(child_nr))
-    }
-
-    fn check_nproc(&self, tree: &crate::Tree) -> Result<(), Errno> {
-        if tree.tasks.len() >= THREADS_MAX {
-            return Err(EAGAIN);
-        }
-        let cred = self.task().cred();
-        let limit = self.group.rlimit(RLIMIT_NPROC).cur;
-        let privileged = cred.uid == sentry_auth::Kuid::GLOBAL_ROOT
-            || self.capable(CapSet::SYS_RESOURCE)
-            || self.capable(CapSet::SYS_ADMIN);
-        if privileged || limit >= THREADS_MAX as u64 {
-            return Ok(());
-        }
-        let mine = tree.tasks.values().filter(|t| t.cred().uid == cred.uid).count();
-        if mine as u64 >= limit { Err(EAGAIN) } else { Ok(()) }
     }
 
     /// Enters the new task where others can find it.
@@ -417,6 +406,7 @@ impl Kernel {
         let id = task.tid();
         let mut tree = self.tree.lock();
         tree.tasks.remove(&id);
+        drop(task.take_nproc());
         if is_thread {
             if let Some(p) = tree.processes.get_mut(&task.group.id()) {
                 p.threads.retain(|t| !Arc::ptr_eq(t, task));

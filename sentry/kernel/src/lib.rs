@@ -22,6 +22,7 @@ mod kcmp;
 mod kernel;
 mod mqueue;
 mod namespaces;
+mod nproc;
 mod nsproxy;
 mod nsset;
 mod pid;

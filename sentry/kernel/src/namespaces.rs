@@ -2,9 +2,10 @@
 
 use crate::{CgroupNamespace, CurrentTask, NsProxy, PidNamespace};
 use fs_vfs::{FsStruct, current_chrooted};
-use sentry_auth::{CapSet, Cred, UserNamespace, ns_capable};
+use sentry_auth::{CapSet, Cred, Kuid, UserNamespace, ns_capable};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EPERM};
+use sentry_uapi::resource::RLIMIT_NPROC;
 use sentry_uapi::sched::CloneFlags;
 use std::sync::Arc;
 
@@ -48,6 +49,9 @@ impl CurrentTask {
     /// Credentials moved into a user namespace of their own. Linux: `create_user_ns`.
     fn create_user_ns(&self, cred: &Cred) -> Result<Cred, Errno> {
         let user_ns = UserNamespace::create_user_ns(cred, current_chrooted(self))?;
+        if cred.uid != Kuid::GLOBAL_ROOT || cred.user_ns.parent().is_some() {
+            user_ns.set_nproc_max(self.group.rlimit(RLIMIT_NPROC).cur);
+        }
         Ok(cred.in_user_ns(user_ns))
     }
 

@@ -30,19 +30,21 @@ pub struct NsProxy {
 }
 
 impl NsProxy {
-    /// The first namespaces of a kernel, with these mounts and names; all but those of mounts and pids belong to `user_ns`.
+    /// The first namespaces of a kernel, with these mounts and names; all but those of mounts and pids belong to `user_ns`. With a
+    /// hardware address there is an Ethernet interface.
     pub fn new_initial(
         kernel: &Kernel,
         user_ns: &Arc<UserNamespace>,
         mnt: Arc<MountNamespace>,
         names: UtsNames,
+        ethernet: Option<[u8; 6]>,
     ) -> NsProxy {
         let time = TimeNamespace::new_initial(user_ns.clone());
         NsProxy {
             mnt,
             uts: UtsNamespace::new_initial(user_ns.clone(), names),
             ipc: IpcNamespace::new_initial(user_ns.clone()),
-            net: NetNamespace::new_initial(user_ns.clone(), kernel.clocks.clone()),
+            net: NetNamespace::new_initial(user_ns.clone(), kernel.clocks.clone(), ethernet),
             pid_for_children: kernel.root_pid_ns.clone(),
             cgroup: CgroupNamespace::new_initial(user_ns.clone()),
             time: time.clone(),

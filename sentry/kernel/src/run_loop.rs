@@ -31,8 +31,9 @@ impl CurrentTask {
                 continue;
             };
             self.in_syscall = None;
-            // Where the call that trapped last returns to, nothing is to be seen to.
-            if mm.shows_text() && self.gate_rip != Some(self.regs.rip) {
+            // Where the call that trapped last returns to, the platform sees to it.
+            let is_return = self.gate_rip == Some(self.regs.rip) && self.regs.gs_base == 0;
+            if mm.shows_text() && !is_return {
                 let mm = mm.clone();
                 self.before_rewritten_text(&mm);
             }

@@ -4,7 +4,7 @@ use crate::signal::Pending;
 use crate::{Kernel, NsProxy, Pid, PidNamespace, ThreadGroup, Usage};
 use fs_vfs::{FdTable, FsStruct};
 use platform::Interrupter;
-use sentry_auth::Cred;
+use sentry_auth::{Cred, NprocCount, inc_nproc};
 use sentry_mm::MemoryManager;
 use sentry_sync::{Mutex, Parker, RwLock, level};
 use sentry_uapi::Errno;
@@ -69,6 +69,8 @@ pub struct Task {
     pub group: Arc<ThreadGroup>,
     pid: RwLock<Arc<Pid>, { level::LEAF }>,
     cred: RwLock<Arc<Cred>, { level::LEAF }>,
+    /// What it counts against RLIMIT_NPROC of its user.
+    pub(crate) nproc: Mutex<Option<NprocCount>, { level::LEAF }>,
     pub(crate) resources: Mutex<Resources, { level::TASK }>,
     /// Signals sent to this thread. Changed with the group's signal lock held.
     pub(crate) pending: Mutex<Pending, { level::LEAF }>,
@@ -133,11 +135,13 @@ impl Task {
     pub(crate) fn new(kernel: Arc<Kernel>, group: Arc<ThreadGroup>, new: NewTask) -> Arc<Task> {
         let start_time = kernel.clocks.boottime();
         *group.last_uid.lock() = new.cred.uid;
+        let nproc = inc_nproc(&new.cred.user_ns, new.cred.uid);
         Arc::new(Task {
             kernel,
             group,
             pid: RwLock::new(new.pid),
             cred: RwLock::new(new.cred),
+            nproc: Mutex::new(Some(nproc)),
             resources: Mutex::new(new.resources),
             pending: Mutex::new(Pending::default()),
             blocked: AtomicU64::new(new.blocked.0),
@@ -198,6 +202,7 @@ impl Task {
     /// Replaces its credentials. Linux: `commit_creds`.
     pub(crate) fn set_cred(&self, cred: Arc<Cred>) {
         *self.group.last_uid.lock() = cred.uid;
+        self.count_nproc(&cred);
         let old = std::mem::replace(&mut *self.cred.write(), cred);
         drop(old);
     }

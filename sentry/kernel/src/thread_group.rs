@@ -3,7 +3,7 @@
 use crate::signal::{Pending, SigHand};
 use crate::timer::ProcessTimers;
 use crate::{Kernel, Pid, Task};
-use sentry_auth::Cred;
+use sentry_auth::{Cred, NprocCount};
 use sentry_sync::{Mutex, MutexGuard, RwLock, WaitQueue, level};
 use sentry_uapi::resource::{
     RLIM_INFINITY, RLIM_NLIMITS, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_NOFILE,
@@ -111,6 +111,8 @@ pub struct ThreadGroup {
     /// Real user id of the thread that changed it last; outlives the threads.
     pub(crate) last_uid: Mutex<sentry_auth::Kuid, { level::LEAF }>,
     pub(crate) dead_leader: Mutex<Option<DeadLeader>, { level::LEAF }>,
+    /// What the leader, a zombie now, counts against RLIMIT_NPROC.
+    pub(crate) dead_leader_nproc: Mutex<Option<NprocCount>, { level::LEAF }>,
 }
 
 impl ThreadGroup {
@@ -147,6 +149,7 @@ impl ThreadGroup {
             membarrier: AtomicI32::new(0),
             last_uid: Mutex::new(sentry_auth::Kuid::GLOBAL_ROOT),
             dead_leader: Mutex::new(None),
+            dead_leader_nproc: Mutex::new(None),
         })
     }
 

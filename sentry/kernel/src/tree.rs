@@ -158,9 +158,10 @@ impl Tree {
     /// Removes a zombie for good. Linux: `release_task`.
     pub(crate) fn reap(&mut self, id: u32) {
         self.detach(id);
-        if let Some(p) = self.processes.remove(&id)
-            && let Some(parent) = self.processes.get_mut(&p.parent)
-        {
+        let Some(p) = self.processes.remove(&id) else { return };
+        let nproc = p.group.dead_leader_nproc.lock().take();
+        drop(nproc);
+        if let Some(parent) = self.processes.get_mut(&p.parent) {
             parent.children.retain(|c| *c != id);
         }
     }

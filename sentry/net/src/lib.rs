@@ -28,7 +28,7 @@ pub use calls::{
 };
 pub use cmsg::{Cmsg, CmsgWriter, parse_cmsgs};
 pub use namespace::NetNamespace;
-pub use netdev::Loopback;
+pub use netdev::{NetDevice, OperState};
 pub use netlink::NetlinkSink;
 pub use proto_ops::{Received, SendMsg};
 pub use scm::{ControlMsg, ScmCreds, SendControl};

@@ -3,7 +3,7 @@
 use crate::inet::ports::PortTable;
 use crate::inet::tcp::TcpSock;
 use crate::inet::udp::UdpSock;
-use crate::netdev::Loopback;
+use crate::netdev::NetDevice;
 use crate::netlink::NetlinkPorts;
 use crate::sysctl::Sysctl;
 use crate::unix::{Inflight, UnixNames};
@@ -24,14 +24,16 @@ pub(crate) struct Kernelwide {
 
 /// A network namespace: interfaces, ports, abstract names.
 ///
-/// Its only interface is its own loopback. A destination elsewhere is unreachable (`ENETUNREACH`).
+/// Packets go nowhere but over its own loopback. A destination elsewhere is unreachable (`ENETUNREACH`).
 pub struct NetNamespace {
     /// The namespace that owns it: whose capabilities count for it.
     pub user_ns: Arc<UserNamespace>,
     /// `/proc/sys/net` of it.
     pub sysctl: Sysctl,
     /// Its loopback interface.
-    pub lo: Loopback,
+    pub lo: NetDevice,
+    /// An Ethernet interface, which nothing is connected to: only the first namespace has one.
+    pub eth0: Option<NetDevice>,
     /// A number of its own, as SO_NETNS_COOKIE tells it.
     pub cookie: u64,
     pub(crate) unix: UnixNames,
@@ -44,11 +46,16 @@ pub struct NetNamespace {
 }
 
 impl NetNamespace {
-    /// The first one of a kernel, with its loopback up: 127.0.0.0/8 and ::1 answer.
-    pub fn new_initial(user_ns: Arc<UserNamespace>, clocks: Arc<Clocks>) -> Arc<NetNamespace> {
+    /// The first one of a kernel, with its loopback up: 127.0.0.0/8 and ::1 answer. With a hardware address it has an
+    /// Ethernet interface.
+    pub fn new_initial(
+        user_ns: Arc<UserNamespace>,
+        clocks: Arc<Clocks>,
+        ethernet: Option<[u8; 6]>,
+    ) -> Arc<NetNamespace> {
         let kernelwide =
             Arc::new(Kernelwide { inflight: Inflight::default(), clocks, next_cookie: AtomicU64::new(1) });
-        NetNamespace::new(user_ns, true, kernelwide, None)
+        NetNamespace::new(user_ns, NetDevice::loopback(true), ethernet, kernelwide, None)
     }
 
     /// A new one of the same kernel, as unshare(CLONE_NEWNET) makes it for `creator`: its loopback is down. Linux:
@@ -62,12 +69,14 @@ impl NetNamespace {
         creator: Kuid,
     ) -> Result<Arc<NetNamespace>, Errno> {
         let ucount = inc_ucount(user_ns, creator, UcountType::NetNamespaces).ok_or(ENOSPC)?;
-        Ok(NetNamespace::new(user_ns.clone(), false, self.kernelwide.clone(), Some(ucount)))
+        let lo = NetDevice::loopback(false);
+        Ok(NetNamespace::new(user_ns.clone(), lo, None, self.kernelwide.clone(), Some(ucount)))
     }
 
     fn new(
         user_ns: Arc<UserNamespace>,
-        up: bool,
+        lo: NetDevice,
+        ethernet: Option<[u8; 6]>,
         kernelwide: Arc<Kernelwide>,
         _ucount: Option<Ucount>,
     ) -> Arc<NetNamespace> {
@@ -77,7 +86,8 @@ impl NetNamespace {
             _ucount,
             user_ns,
             sysctl: Sysctl::default(),
-            lo: Loopback::new(up),
+            lo,
+            eth0: ethernet.map(NetDevice::ethernet),
             cookie: kernelwide.next_cookie(),
             unix: UnixNames::new(seed),
             tcp: PortTable::new(seed),
@@ -85,6 +95,21 @@ impl NetNamespace {
             netlink: NetlinkPorts::default(),
             kernelwide,
         })
+    }
+
+    /// Its interfaces, by number.
+    pub fn devices(&self) -> impl Iterator<Item = &NetDevice> {
+        std::iter::once(&self.lo).chain(&self.eth0)
+    }
+
+    /// Linux: `__dev_get_by_name`.
+    pub(crate) fn dev_get_by_name(&self, name: &[u8]) -> Option<&NetDevice> {
+        self.devices().find(|dev| dev.name.as_bytes() == name)
+    }
+
+    /// Linux: `__dev_get_by_index`.
+    pub(crate) fn dev_get_by_index(&self, ifindex: i32) -> Option<&NetDevice> {
+        self.devices().find(|dev| dev.ifindex == ifindex)
     }
 
     pub(crate) fn next_cookie(&self) -> u64 {

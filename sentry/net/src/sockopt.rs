@@ -4,7 +4,7 @@
 //! (SO_ATTACH_FILTER, SO_ATTACH_BPF) are refused with `ENOPROTOOPT`.
 
 use crate::NetNamespace;
-use crate::netdev::{LO_IFINDEX, LO_NAME};
+use crate::netdev::LO_IFINDEX;
 use crate::sock::{Direction, OUT_EVENTS, Sock};
 use sentry_auth::{CapSet, Cred, ns_capable};
 use sentry_sync::{Mutex, level};
@@ -201,6 +201,11 @@ impl SockOpts {
         u64::try_from(self.linger.load(Ordering::Relaxed)).ok()
     }
 
+    /// Whether packets of the loopback, and there are no others, are for a socket that may be bound to an interface.
+    pub(crate) fn hears_loopback(&self) -> bool {
+        matches!(self.bound_dev(), 0 | LO_IFINDEX)
+    }
+
     /// Interface the socket is bound to, 0 for none.
     pub(crate) fn bound_dev(&self) -> i32 {
         self.bound_dev.load(Ordering::Relaxed)
@@ -337,8 +342,7 @@ fn bind_to_device(sock: &Sock, cred: &Cred, value: &[u8]) -> Result<(), Errno> {
     let name = name.split(|b| *b == 0).next().unwrap_or_default();
     let index = match name {
         b"" => 0,
-        n if n == LO_NAME => LO_IFINDEX,
-        _ => return Err(ENODEV),
+        name => sock.net.dev_get_by_name(name).ok_or(ENODEV)?.ifindex,
     };
     if sock.opts.bound_dev() != 0 && !ns_capable(cred, &sock.net.user_ns, CapSet::NET_RAW) {
         return Err(EPERM);
@@ -351,7 +355,7 @@ fn bind_to_index(sock: &Sock, index: i32) -> Result<(), Errno> {
     if index < 0 {
         return Err(EINVAL);
     }
-    if index != 0 && index != LO_IFINDEX {
+    if index != 0 && sock.net.dev_get_by_index(index).is_none() {
         return Err(ENODEV);
     }
     sock.opts.bound_dev.store(index, Ordering::Relaxed);
@@ -419,13 +423,11 @@ pub(crate) fn sock_getsockopt(sock: &Sock, listening: bool, name: i32, len: usiz
         SO_ATTACH_FILTER => return Ok(Vec::new()),
         SO_TXTIME => return Ok(clip(&[0i32; 2], len)),
         SO_BINDTODEVICE => {
-            if opts.bound_dev() == 0 {
-                return Ok(Vec::new());
-            }
+            let Some(dev) = sock.net.dev_get_by_index(opts.bound_dev()) else { return Ok(Vec::new()) };
             if len < IFNAMSIZ {
                 return Err(EINVAL);
             }
-            let mut name = LO_NAME.to_vec();
+            let mut name = dev.name.as_bytes().to_vec();
             name.push(0);
             return Ok(name);
         }

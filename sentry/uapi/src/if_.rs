@@ -19,12 +19,18 @@ commands! {
 
 /// Interface is up.
 pub const IFF_UP: u16 = 1;
+/// There is a broadcast address.
+pub const IFF_BROADCAST: u16 = 2;
+/// It can multicast.
+pub const IFF_MULTICAST: u16 = 0x1000;
 /// Loopback.
 pub const IFF_LOOPBACK: u16 = 8;
 /// Resources are there.
 pub const IFF_RUNNING: u16 = 0x40;
 /// Layer below is up, of `ifi_flags` only.
 pub const IFF_LOWER_UP: u32 = 1 << 16;
+/// Hardware type of Ethernet.
+pub const ARPHRD_ETHER: u16 = 1;
 /// Hardware type of a loopback.
 pub const ARPHRD_LOOPBACK: u16 = 772;
 /// Length of an interface's name with its zero.

@@ -21,6 +21,7 @@ pub mod mqueue;
 pub mod msg;
 pub mod netlink;
 pub mod poll;
+pub mod posix_acl_xattr;
 pub mod resource;
 pub mod rtnetlink;
 pub mod sched;

@@ -62,7 +62,7 @@ fn file_mapping(file: &Arc<File>, prot: Prot, shared: bool, offset: u64) -> Resu
     if !file.readable() {
         return Err(EACCES);
     }
-    if file.path().mnt.is_noexec() {
+    if file.path().is_noexec() {
         if prot.contains(Prot::EXEC) {
             return Err(sentry_uapi::errno::EPERM);
         }

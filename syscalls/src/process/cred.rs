@@ -114,6 +114,7 @@ pub(crate) fn setuid(task: &mut CurrentTask, uid: u32) -> SyscallResult {
     new.euid = id;
     new.fsuid = id;
     fix_setuid(&old, &mut new);
+    task.flag_nproc_exceeded(&new);
     task.commit_creds(new);
     Ok(0)
 }
@@ -158,6 +159,7 @@ pub(crate) fn setreuid(task: &mut CurrentTask, ruid: u32, euid: u32) -> SyscallR
     }
     new.fsuid = new.euid;
     fix_setuid(&old, &mut new);
+    task.flag_nproc_exceeded(&new);
     task.commit_creds(new);
     Ok(0)
 }
@@ -203,6 +205,7 @@ pub(crate) fn setresuid(task: &mut CurrentTask, ruid: u32, euid: u32, suid: u32)
     }
     new.fsuid = new.euid;
     fix_setuid(&old, &mut new);
+    task.flag_nproc_exceeded(&new);
     task.commit_creds(new);
     Ok(0)
 }

@@ -46,6 +46,7 @@ fn do_execve(
     envp: Strings,
     flags: u32,
 ) -> SyscallResult {
+    task.check_nproc_exceeded()?;
     if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0 {
         return Err(EINVAL.into());
     }

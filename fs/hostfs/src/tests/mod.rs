@@ -12,6 +12,7 @@ use sentry_mm::{IoDst, IoSrc, MemoryFile};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EIO;
 use sentry_uapi::fcntl::OpenFlags;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ impl Fixture {
             writable,
             sharing,
             owners,
+            mount_flags: HashMap::new(),
             ids_from_host: None,
             ids_to_host: None,
             max_fds: 8,
@@ -81,7 +83,7 @@ impl Fixture {
         // The ids of the test: those of the directory it made.
         let attr = self.dir().getattr()?;
         let (uid, gid): (Kuid, Kgid) = (attr.uid, attr.gid);
-        dir.ops().create(dir, &self.ctx, name.as_bytes(), NewNode { kind, perm: 0o700, uid, gid })
+        dir.ops().create(dir, &self.ctx, name.as_bytes(), NewNode::new(kind, 0o700, uid, gid))
     }
 
     pub(super) fn open(&self, inode: &Arc<Inode>, flags: OpenFlags) -> Result<Arc<File>, Errno> {

@@ -145,7 +145,7 @@ fn a_nameless_file_gets_a_name() -> Result<(), Errno> {
     let fs = Fixture::new(true, Sharing::Exclusive)?;
     let dir = fs.dir();
     let attr = dir.getattr()?;
-    let node = NewNode { kind: NodeKind::Regular, perm: 0o600, uid: attr.uid, gid: attr.gid };
+    let node = NewNode::new(NodeKind::Regular, 0o600, attr.uid, attr.gid);
     let f = dir.ops().tmpfile(&dir, &fs.ctx, node)?;
     let open = fs.open(&f, OpenFlags::RDWR)?;
     fs.write(&open, b"data", 0)?;

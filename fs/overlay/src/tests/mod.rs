@@ -26,7 +26,7 @@ pub(super) struct Fixture {
 }
 
 pub(super) fn node(kind: NodeKind) -> NewNode {
-    NewNode { kind, perm: 0o644, uid: Kuid::GLOBAL_ROOT, gid: Kgid::GLOBAL_ROOT }
+    NewNode::new(kind, 0o644, Kuid::GLOBAL_ROOT, Kgid::GLOBAL_ROOT)
 }
 
 pub(super) fn inode_of(dentry: &Arc<Dentry>) -> Arc<Inode> {

@@ -7,18 +7,20 @@ const DEV_TITLE: &str = "Inter-|   Receive                                      
      face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier \
      compressed\n";
 
-/// Linux: `dev_seq_printf_stats`. Packets on the loopback are not counted.
-pub(super) fn dev(_net: &NetNamespace, out: &mut Vec<u8>) {
+/// Linux: `dev_seq_printf_stats`. Packets are not counted.
+pub(super) fn dev(net: &NetNamespace, out: &mut Vec<u8>) {
     out.extend_from_slice(DEV_TITLE.as_bytes());
     let zero = 0;
-    put(
-        out,
-        format_args!(
-            "{:>6}: {zero:>7} {zero:>7} {zero:>4} {zero:>4} {zero:>4} {zero:>5} {zero:>10} {zero:>9} \
-             {zero:>8} {zero:>7} {zero:>4} {zero:>4} {zero:>4} {zero:>5} {zero:>7} {zero:>10}\n",
-            "lo"
-        ),
-    );
+    for dev in net.devices() {
+        put(
+            out,
+            format_args!(
+                "{:>6}: {zero:>7} {zero:>7} {zero:>4} {zero:>4} {zero:>4} {zero:>5} {zero:>10} {zero:>9} \
+                 {zero:>8} {zero:>7} {zero:>4} {zero:>4} {zero:>4} {zero:>5} {zero:>7} {zero:>10}\n",
+                dev.name
+            ),
+        );
+    }
 }
 
 /// Linux: `if6_seq_show`: address, index, length of the prefix, scope, flags.
@@ -54,7 +56,7 @@ mod tests {
 
     #[test]
     fn lines_are_as_wide_as_the_native_kernels() {
-        let net = NetNamespace::new_initial(UserNamespace::new_initial(), Arc::new(Clocks::scripted()));
+        let net = NetNamespace::new_initial(UserNamespace::new_initial(), Arc::new(Clocks::scripted()), None);
         let show = |f: fn(&NetNamespace, &mut Vec<u8>)| {
             let mut out = Vec::new();
             f(&net, &mut out);

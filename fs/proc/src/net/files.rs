@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn titles_are_the_native_kernels() {
-        let net = NetNamespace::new_initial(UserNamespace::new_initial(), Arc::new(Clocks::scripted()));
+        let net = NetNamespace::new_initial(UserNamespace::new_initial(), Arc::new(Clocks::scripted()), None);
         for name in [
             "arp",
             "icmp",

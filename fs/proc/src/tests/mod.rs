@@ -48,7 +48,7 @@ fn first_process(kernel: &Arc<Kernel>) -> InitProcess {
     let top = Path { mnt: root.clone(), dentry: root.root.clone() };
     let names = UtsNames { nodename: b"box".to_vec(), domainname: b"(none)".to_vec() };
     let mnt = MountNamespace::new(&kernel.vfs, user_ns.clone(), &root);
-    let ns = NsProxy::new_initial(kernel, &user_ns, mnt, names);
+    let ns = NsProxy::new_initial(kernel, &user_ns, mnt, names, None);
     InitProcess {
         cred: Cred::root(user_ns),
         fs: FsStruct::new(&top),

@@ -32,6 +32,13 @@ impl ThreadGroup {
         let _ = self.send(SigInfo::new(signo, SI_KERNEL), None, SigSource::Outside);
     }
 
+    /// Sends a signal to a process whose threads are known, as to who has the tree locked. Returns whether it made it go on.
+    pub(crate) fn send_to(&self, threads: &[Arc<Task>], info: SigInfo, source: SigSource) -> bool {
+        let (continued, _) = self.send_locked(&mut self.signal(), threads, info, None, source);
+        self.signal_queue.wake(sentry_uapi::poll::POLLIN);
+        continued
+    }
+
     fn send(
         &self,
         info: SigInfo,

@@ -2,6 +2,7 @@
 //!
 //! A v4-mapped address is an IPv4 one here, whichever family the socket is of.
 
+use crate::netdev::LO_IFINDEX;
 use crate::{NetNamespace, SockAddr};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAFNOSUPPORT, EINVAL, ENETUNREACH};
@@ -122,12 +123,13 @@ impl Endpoint {
 
 impl NetNamespace {
     /// Where a packet to `dst` goes: the address itself, with the wildcard standing for this host. Everything is the
-    /// loopback; a stack that reaches further answers here for the rest. Linux: `ip_route_output_key`.
+    /// loopback, and nothing gets out by another interface, `bound_dev`, that a socket may be bound to; a stack that
+    /// reaches further answers here for the rest. Linux: `ip_route_output_key`.
     ///
     /// # Errors
     /// `ENETUNREACH`.
-    pub(crate) fn route(&self, dst: IpAddr) -> Result<IpAddr, Errno> {
-        if !self.lo.is_up() {
+    pub(crate) fn route(&self, dst: IpAddr, bound_dev: i32) -> Result<IpAddr, Errno> {
+        if !self.lo.is_up() || !matches!(bound_dev, 0 | LO_IFINDEX) {
             return Err(ENETUNREACH);
         }
         match dst {

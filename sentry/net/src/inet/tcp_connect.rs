@@ -182,7 +182,7 @@ impl TcpSock {
         if (v4_from_v6 && self.ip.v6only()) || to.ip.is_multicast() || is_broadcast(to.ip) {
             return Err(ENETUNREACH);
         }
-        let remote = Endpoint::new(net.route(to.ip)?, to.port);
+        let remote = Endpoint::new(net.route(to.ip, self.sock.opts.bound_dev())?, to.port);
         let (before, stale) = {
             let state = self.state.lock();
             (state.binding, state.stale)
@@ -215,8 +215,8 @@ impl TcpSock {
         }
         let from = Endpoint::new(local, port);
         let joined = match net.tcp.lookup(remote, from, true) {
-            Some(listener) => self.join(&listener),
-            None => false,
+            Some(listener) if listener.sock.opts.hears_loopback() => self.join(&listener),
+            _ => false,
         };
         if !joined {
             self.done(Some(ECONNREFUSED));

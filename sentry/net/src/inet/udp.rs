@@ -5,6 +5,7 @@ use super::ip_options::IpOptions;
 use super::ports::{Bound, Sharing};
 use super::udp_deliver::{Packet, PacketQueue};
 use super::{Binding, check_bind};
+use crate::netdev::LO_IFINDEX;
 use crate::proto_ops::{Connect, ProtoOps, Received, SendMsg};
 use crate::sock::{RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK, STATE_EVENTS, Sock};
 use crate::{GetOptError, NetNamespace, SendControl, SockAddr};
@@ -131,7 +132,7 @@ impl UdpSock {
             return Err(ENETUNREACH);
         }
         let from = from.filter(|ip| !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast(*ip));
-        let over_lo = self.ip.multicast_if() || self.sock.opts.bound_dev() != 0;
+        let over_lo = self.ip.multicast_if() || self.sock.opts.bound_dev() == LO_IFINDEX;
         let dst = if is_broadcast(to.ip) || to.ip.is_multicast() {
             if !self.sock.net.lo.is_up() || (!to.ip.is_loopback() && !over_lo) {
                 return Err(ENETUNREACH);
@@ -141,7 +142,7 @@ impl UdpSock {
             }
             to.ip
         } else {
-            self.sock.net.route(to.ip)?
+            self.sock.net.route(to.ip, self.sock.opts.bound_dev())?
         };
         let from = from.unwrap_or_else(|| source_for(dst));
         if from.is_ipv4() != dst.is_ipv4() {

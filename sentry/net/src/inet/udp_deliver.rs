@@ -87,13 +87,18 @@ impl UdpSock {
             let somebody_joined = socks.iter().any(|s| s.ip.joined(dst));
             for sock in socks {
                 let all = sock.ip.is_on(SOL_IP, IP_MULTICAST_ALL) && somebody_joined;
+                if !sock.sock.opts.hears_loopback() {
+                    continue;
+                }
                 if !dst.is_multicast() || sock.ip.joined(dst) || all {
                     sock.enqueue(packet.clone());
                 }
             }
             return;
         }
-        if let Some(sock) = net.udp.lookup(packet.to, packet.from, false) {
+        if let Some(sock) = net.udp.lookup(packet.to, packet.from, false)
+            && sock.sock.opts.hears_loopback()
+        {
             sock.enqueue(packet);
             return;
         }

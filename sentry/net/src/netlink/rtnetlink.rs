@@ -1,15 +1,15 @@
-//! Linux: net/core/rtnetlink.c, net/ipv4/devinet.c, net/ipv6/addrconf.c: what NETLINK_ROUTE tells of the loopback, and
-//! what may be changed about it: whether it is up. Adding the addresses it has anyway is accepted, since container
-//! set-up does that.
+//! Linux: net/core/rtnetlink.c, net/ipv4/devinet.c, net/ipv6/addrconf.c: what NETLINK_ROUTE tells of the interfaces,
+//! and what may be changed about them: whether they are up. Adding the addresses that the loopback has anyway is accepted,
+//! since container set-up does that.
 
 use super::message::{MessageBuilder, ack, done, find_attr, messages, reply};
-use crate::NetNamespace;
-use crate::netdev::{LO_IFINDEX, LO_MTU, LO_NAME, LO_TXQLEN};
+use crate::netdev::LO_IFINDEX;
+use crate::{NetDevice, NetNamespace};
 use fs_vfs::TaskContext;
 use sentry_auth::{CapSet, ns_capable};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, ENODEV, EOPNOTSUPP, EPERM};
-use sentry_uapi::if_::{ARPHRD_LOOPBACK, IFF_LOWER_UP, IFF_UP};
+use sentry_uapi::if_::IFF_UP;
 use sentry_uapi::netlink::*;
 use sentry_uapi::rtnetlink::*;
 use sentry_uapi::socket::{AF_INET, AF_INET6, AF_UNSPEC};
@@ -52,9 +52,6 @@ pub(super) fn receive(
     }
 }
 
-/// Linux: include/uapi/linux/if.h.
-const IF_OPER_DOWN: u8 = 2;
-
 impl Request<'_> {
     /// Answers; true if it was a dump.
     fn handle(&self, ctx: &dyn TaskContext, answers: &mut Vec<Vec<u8>>) -> Result<bool, Errno> {
@@ -70,7 +67,7 @@ impl Request<'_> {
         if get && self.header.nlmsg_flags & NLM_F_DUMP == NLM_F_DUMP {
             let mut entries = Vec::new();
             match ty {
-                RTM_GETLINK => self.link(&mut entries, NLM_F_MULTI),
+                RTM_GETLINK => self.net.devices().for_each(|dev| self.link(dev, &mut entries, NLM_F_MULTI)),
                 RTM_GETADDR => self.addresses(&mut entries, family),
                 RTM_GETROUTE | RTM_GETNEIGH | RTM_GETNSID => {}
                 _ => return Err(EOPNOTSUPP),
@@ -83,17 +80,17 @@ impl Request<'_> {
         }
         match ty {
             RTM_GETLINK => {
-                self.named_link()?;
+                let (_, dev) = self.named_link()?;
                 let mut entry = Vec::new();
-                self.link(&mut entry, 0);
+                self.link(dev, &mut entry, 0);
                 answers.push(entry);
             }
             RTM_NEWLINK | RTM_SETLINK => {
-                let info = self.named_link()?;
+                let (info, dev) = self.named_link()?;
                 let up = u32::from(IFF_UP);
                 // Old programs leave the mask of changes empty and mean all of them.
                 if info.ifi_change == 0 || info.ifi_change & up != 0 {
-                    self.net.lo.set_up(info.ifi_flags & up != 0);
+                    dev.set_up(info.ifi_flags & up != 0);
                 }
             }
             RTM_NEWADDR => self.new_address()?,
@@ -107,17 +104,20 @@ impl Request<'_> {
         Ok(false)
     }
 
-    /// The request's fixed part, once it is clear that it means `lo`.
-    fn named_link(&self) -> Result<Ifinfomsg, Errno> {
+    /// The request's fixed part, and the interface it means.
+    fn named_link(&self) -> Result<(Ifinfomsg, &NetDevice), Errno> {
         let (info, attrs) = Ifinfomsg::read_from_prefix(self.payload).map_err(|_| EINVAL)?;
         let name = find_attr(attrs, IFLA_IFNAME).or_else(|| find_attr(attrs, IFLA_ALT_IFNAME));
         let name = name.map(|n| n.split(|b| *b == 0).next().unwrap_or_default());
-        match (info.ifi_index, name) {
-            (LO_IFINDEX, _) => Ok(info),
-            (0, Some(name)) if name == LO_NAME => Ok(info),
-            (0, None) => Err(EINVAL),
+        let dev = match (info.ifi_index, name) {
+            (0, Some(name)) => self.net.dev_get_by_name(name),
+            (0, None) => return Err(EINVAL),
+            (index, _) => self.net.dev_get_by_index(index),
+        };
+        match (info.ifi_index, dev) {
+            (_, Some(dev)) => Ok((info, dev)),
             // A new interface cannot be made.
-            (0, Some(_)) if self.header.nlmsg_type == RTM_NEWLINK && self.header.nlmsg_flags & 0x400 != 0 => {
+            (0, None) if self.header.nlmsg_type == RTM_NEWLINK && self.header.nlmsg_flags & 0x400 != 0 => {
                 Err(EOPNOTSUPP)
             }
             _ => Err(ENODEV),
@@ -151,24 +151,25 @@ impl Request<'_> {
     }
 
     /// Linux: `rtnl_fill_ifinfo`.
-    fn link(&self, out: &mut Vec<u8>, flags: u16) {
-        let (up, operstate) = if self.net.lo.is_up() { (IFF_LOWER_UP, 0) } else { (0, IF_OPER_DOWN) };
+    fn link(&self, dev: &NetDevice, out: &mut Vec<u8>, flags: u16) {
+        let zero_ended = |text: &str| [text.as_bytes(), b"\0"].concat();
         let info = Ifinfomsg {
-            ifi_type: ARPHRD_LOOPBACK,
-            ifi_index: LO_IFINDEX,
-            ifi_flags: u32::from(self.net.lo.flags()) | up,
+            ifi_type: dev.hw_type,
+            ifi_index: dev.ifindex,
+            ifi_flags: dev.link_flags(),
             ..Ifinfomsg::default()
         };
         MessageBuilder::new(out, reply(&self.header, self.port, RTM_NEWLINK, flags), &info)
-            .attr(IFLA_IFNAME, b"lo\0")
-            .attr(IFLA_TXQLEN, LO_TXQLEN.as_bytes())
-            .attr(IFLA_OPERSTATE, &[operstate])
+            .attr(IFLA_IFNAME, &zero_ended(dev.name))
+            .attr(IFLA_TXQLEN, dev.tx_queue_len.as_bytes())
+            .attr(IFLA_OPERSTATE, &[dev.operstate() as u8])
             .attr(IFLA_LINKMODE, &[0])
-            .attr(IFLA_MTU, LO_MTU.as_bytes())
+            .attr(IFLA_MTU, dev.mtu.as_bytes())
             .attr(IFLA_GROUP, &[0; 4])
-            .attr(IFLA_QDISC, b"noqueue\0")
-            .attr(IFLA_ADDRESS, &[0; 6])
-            .attr(IFLA_BROADCAST, &[0; 6])
+            .attr(IFLA_QDISC, &zero_ended(dev.qdisc()))
+            .attr(IFLA_CARRIER, &[u8::from(dev.is_up() && dev.carrier())])
+            .attr(IFLA_ADDRESS, &dev.address)
+            .attr(IFLA_BROADCAST, &dev.broadcast)
             .finish();
     }
 

@@ -29,7 +29,7 @@ pub struct Net {
 impl Net {
     pub fn new() -> Net {
         let ctx = TestContext::new();
-        let ns = NetNamespace::new_initial(ctx.cred.user_ns.clone(), ctx.vfs.clocks.clone());
+        let ns = NetNamespace::new_initial(ctx.cred.user_ns.clone(), ctx.vfs.clocks.clone(), None);
         Net { ctx, ns }
     }
 

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 13] = [
     &["fs-proc", "fs-devpts", "syscalls"],
     &["runsc-rs"],
     // The suites use nothing of the workspace but each other: what they test, they run.
-    &["test-lint", "test-programs", "test-syscalls", "test-syscalls-macros"],
+    &["test-bench", "test-lint", "test-programs", "test-syscalls", "test-syscalls-macros"],
 ];
 
 /// Dependencies that lead sideways or upward, crates that no layer names, and crates without the workspace's lints.

@@ -2,6 +2,7 @@
 //!
 //! Everything here belongs to one case's process and goes with it, so nothing is ever closed, unmapped or freed.
 
+mod acl;
 mod check;
 mod cred;
 mod files;
@@ -12,6 +13,7 @@ mod signal;
 mod tty;
 mod userns;
 
+pub use acl::{ACL_ACCESS, ACL_DEFAULT, AclEntry, acl_bytes, acl_tag, full_acl};
 pub use check::show;
 pub(crate) use check::{check, expect_eq};
 pub use cred::{Caps, ExecIds, hex, status_line};

@@ -15,6 +15,7 @@ mod mode;
 mod mount;
 mod open;
 mod openat2;
+mod posix_acl;
 mod read_write;
 mod rename;
 mod seek;

@@ -77,3 +77,34 @@ fn no_xdev_stays_on_the_mount(t: &mut Guest) {
     openat2(t, "f", O_RDONLY, RESOLVE_NO_XDEV).ok();
     openat2(t, "/proc/self/status", O_RDONLY, RESOLVE_NO_XDEV).fails(EXDEV);
 }
+
+/// While `a/c` and `b` change places, the way up from `c` leads out of `a` at times: never for who may not leave it.
+#[case(as_root, as_user)]
+fn a_walk_that_races_with_renames_never_leaves_its_root(t: &mut Guest) {
+    for name in ["a", "a/c", "b"] {
+        t.dir(name);
+    }
+    let renamer = t.fork(|| {
+        loop {
+            sys!(renameat2(AT_FDCWD, c"a/c", AT_FDCWD, c"b", RENAME_EXCHANGE)).ok();
+        }
+    });
+    let a = t.open("a", O_PATH | O_DIRECTORY);
+    let inside = t.stat("a").st_ino;
+    let path = cstr("c/../..".to_owned() + &"/c/../..".repeat(20));
+    for resolve in [RESOLVE_IN_ROOT, RESOLVE_BENEATH] {
+        for _ in 0..4000 {
+            let how = [O_PATH as u64, 0, resolve];
+            let opened = sys!(openat2(a, &path, &how, 24));
+            if opened.raw() < 0 {
+                check!(matches!(opened.errno(), EAGAIN | EXDEV), "{}", opened.errno());
+                continue;
+            }
+            let fd = opened.fd();
+            expect_eq!(t.fstat(fd).st_ino, inside);
+            sys!(close(fd)).ok();
+        }
+    }
+    renamer.kill(SIGKILL);
+    renamer.wait().killed(SIGKILL);
+}

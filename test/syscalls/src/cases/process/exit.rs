@@ -1,5 +1,6 @@
 //! Ends of processes and what their parents see.
 
+use crate::guest::set_of;
 use crate::prelude::*;
 use libc::*;
 
@@ -30,6 +31,35 @@ fn nocldwait_reaps_but_still_signals(t: &mut Guest) {
     let child = t.fork(|| {});
     t.until(|| sys!(wait4(child.pid, 0, WNOHANG, 0)).errno() == ECHILD);
     expect_eq!(t.caught(), [SIGCHLD]);
+}
+
+#[case(as_root, as_user)]
+fn a_child_that_can_be_waited_for_has_sent_its_signal(t: &mut Guest) {
+    t.block(&[SIGCHLD]);
+    for _ in 0..300 {
+        let child = t.fork(|| {});
+        t.until(|| sys!(wait4(child.pid, 0, WNOHANG, 0)).ok() != 0);
+        expect_eq!(t.pending() & set_of(&[SIGCHLD]), set_of(&[SIGCHLD]));
+        expect_eq!(t.take(&[SIGCHLD]).pid(), child.pid);
+    }
+}
+
+/// Linux: `reparent_leader`.
+#[case(as_root, as_user)]
+fn a_zombie_left_behind_tells_its_new_parent(t: &mut Guest) {
+    sys!(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)).ok();
+    t.block(&[SIGCHLD]);
+    let shared = t.shared();
+    let father = t.fork(|| {
+        let child = t.fork_exit(|| 7);
+        sys!(waitid(P_PID, child.pid, 0, WEXITED | WNOWAIT, 0)).ok();
+        shared[0].store(child.pid as u32, SeqCst);
+    });
+    father.done();
+    // The father's own signal came later, and found one pending.
+    let info = t.take(&[SIGCHLD]);
+    expect_eq!((info.pid(), info.status()), (shared[0].load(SeqCst) as i32, 7));
+    Child { pid: info.pid() }.wait().exited(7);
 }
 
 #[case(as_root, as_user)]

@@ -259,6 +259,30 @@ fn hot_calls_and_a_thread_with_a_gs_of_its_own(t: &mut Guest) {
 }
 
 #[case(as_root, as_user)]
+fn a_hot_call_can_set_the_base_of_gs(_t: &mut Guest) {
+    const ARCH_SET_GS: i32 = 0x1001;
+    const ARCH_GET_GS: i32 = 0x1004;
+    #[inline(never)]
+    fn arch_prctl(code: i32, argument: usize) {
+        sys!(arch_prctl(code, argument)).ok();
+    }
+    let (word, mut base) = (0x5157_u64, 1_u64);
+    for _ in 0..200 {
+        arch_prctl(ARCH_GET_GS, (&raw mut base).addr());
+        expect_eq!(base, 0);
+    }
+    arch_prctl(ARCH_SET_GS, (&raw const word).addr());
+    for _ in 0..200 {
+        arch_prctl(ARCH_GET_GS, (&raw mut base).addr());
+        let seen: u64;
+        // SAFETY: GS points to the word above.
+        unsafe { std::arch::asm!("mov {}, gs:[0]", out(reg) seen) };
+        expect_eq!((base as usize, seen), ((&raw const word).addr(), word));
+    }
+    expect_eq!(numbered(ROUNDS), 0);
+}
+
+#[case(as_root, as_user)]
 fn hot_calls_go_on_in_children_and_threads(t: &mut Guest) {
     let zero = t.open("/dev/zero", O_RDONLY);
     let work = move || {

@@ -2,6 +2,7 @@
 
 mod address;
 mod ancillary;
+mod device;
 mod inet6;
 mod message;
 mod options;

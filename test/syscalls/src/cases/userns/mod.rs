@@ -1,5 +1,6 @@
 //! User namespaces, and the namespaces that they own.
 
+mod boundary;
 mod capability;
 mod create;
 mod exec;
@@ -16,6 +17,7 @@ mod nsfs;
 mod opener;
 mod others;
 mod pid;
+mod posix_acl;
 mod setgroups;
 mod setgroups_file;
 mod setns;

@@ -1,8 +1,8 @@
 //! A guest made of hand-assembled code in a small memory file.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use crate::backend;
 use platform::{AddressSpace, Backing, Context, MapOp, Platform, Prot, PtRegs, Trap};
-use platform_systrap::SystrapPlatform;
 use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -23,7 +23,7 @@ pub(crate) const SYSCALL_LOOP: &[u8] = &[0x0f, 0x05, 0xeb, 0xfc];
 pub(crate) const SPIN: &[u8] = &[0xeb, 0xfe];
 
 pub(crate) struct Machine {
-    pub(crate) platform: Arc<SystrapPlatform>,
+    pub(crate) platform: Arc<dyn Platform>,
     pub(crate) memory: File,
 }
 
@@ -37,7 +37,7 @@ impl Machine {
         };
         let memory = File::from(fd);
         memory.set_len(FILE_SIZE).unwrap();
-        let platform = SystrapPlatform::new(memory.try_clone().unwrap().into()).unwrap();
+        let platform = backend::platform(memory.try_clone().unwrap().into());
         Machine { platform, memory }
     }
 

@@ -1,0 +1,25 @@
+//! What the tests in `platform/suite` must know of this back-end.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use platform::Platform;
+use platform_ptrace::PtracePlatform;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Whether an address space that all contexts have left is gone for good.
+pub(crate) const RETIRES: bool = false;
+/// A system call that the host kernel answers itself.
+pub(crate) const UNSEEN_CALL: Option<u64> = None;
+/// Whether a fault in the vsyscall page is told as that of an instruction fetch.
+pub(crate) const TELLS_VSYSCALL_FETCHES: bool = true;
+/// Threads of a stub that run no guest code.
+pub(crate) const HELPER_THREADS: usize = 0;
+
+/// Whether so many threads are what may stay of many contexts besides the first one.
+pub(crate) fn keeps(threads: usize, _count: usize) -> bool {
+    threads <= 6
+}
+
+pub(crate) fn platform(memory: OwnedFd) -> Arc<dyn Platform> {
+    PtracePlatform::new(memory).unwrap()
+}
