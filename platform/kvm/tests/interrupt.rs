@@ -5,7 +5,7 @@ mod guest;
 
 use guest::*;
 use platform::Trap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 #[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
@@ -32,25 +32,24 @@ fn every_request_ends_a_spinning_guest() {
     let machine = Machine::with_code(SPIN);
     let (aspace, mut context) = (machine.aspace(), machine.context());
     let interrupter = context.interrupter();
-    let (seen, rounds) = (AtomicU32::new(0), 200);
+    let rounds = 500;
+    let (seen, next) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        scope.spawn(move || {
             for round in 0..rounds {
                 // The next request comes at any point of the way into guest code.
                 for _ in 0..(round * 37) % 5000 {
-                    std::hint::spin_loop();
+                    std::hint::black_box(());
                 }
                 interrupter.interrupt();
-                while seen.load(Ordering::Acquire) <= round {
-                    std::thread::yield_now();
-                }
+                next.recv().unwrap();
             }
         });
         let mut regs = regs();
         for _ in 0..rounds {
             assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Interrupted);
             assert_eq!(regs.rip, CODE);
-            seen.fetch_add(1, Ordering::Release);
+            seen.send(()).unwrap();
         }
     });
 }
