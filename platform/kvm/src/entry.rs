@@ -41,6 +41,11 @@ pub(crate) const X86_TRAP_DB: u64 = 1;
 global_asm!(
     ".pushsection .text.runsc_kvm_entry, \"ax\", @progbits",
     ".balign 4096",
+    // Other parts of the crate may be compiled apart from this.
+    ".irp label, entry, syscall, enter, sysret, sysret_cr3, iret, iret_cr3, end",
+    ".globl runsc_kvm_\\label",
+    ".hidden runsc_kvm_\\label",
+    ".endr",
     "runsc_kvm_entry:",
     // Vectors, each at its place. Those of the mask push an error code themselves: 8, 10 to 14, 17, 21, 29 and 30.
     ".set runsc_kvm_vector, 0",
