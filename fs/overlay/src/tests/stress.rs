@@ -145,7 +145,6 @@ fn the_vfs_works_on_an_overlay_of_a_host_directory() -> Result<(), Errno> {
             mount_flags: std::collections::HashMap::new(),
             ids_from_host: None,
             ids_to_host: None,
-            mount_flags: std::collections::HashMap::default(),
             max_fds: 64,
             max_cached: 1 << 20,
         },
