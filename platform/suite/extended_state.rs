@@ -27,6 +27,7 @@ fn is_initial(state: &FpState) -> bool {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn a_new_program_sees_nothing_of_the_sentry() {
     let machine = Machine::with_code(SYSCALL_LOOP);
     let (aspace, mut context) = (machine.aspace(), machine.context());
@@ -36,6 +37,7 @@ fn a_new_program_sees_nothing_of_the_sentry() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn state_is_read_written_and_reset() {
     let machine = Machine::with_code(XMM_CODE);
     let (aspace, mut context) = (machine.aspace(), machine.context());
@@ -57,6 +59,7 @@ fn state_is_read_written_and_reset() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn a_sibling_starts_with_a_fresh_state_or_what_it_is_given() {
     let machine = Machine::with_code(XMM_CODE);
     let (aspace, mut context) = (machine.aspace(), machine.context());
@@ -84,6 +87,7 @@ fn a_sibling_starts_with_a_fresh_state_or_what_it_is_given() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn malformed_images_are_refused_and_change_nothing() {
     let machine = Machine::with_code(XMM_CODE);
     let (aspace, mut context) = (machine.aspace(), machine.context());
@@ -129,4 +133,18 @@ fn malformed_images_are_refused_and_change_nothing() {
     assert_eq!(context.fp_state().unwrap().as_bytes(), good);
     assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
     assert_eq!(regs.rdi, 42);
+}
+
+#[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
+fn a_reset_takes_the_control_words_along() {
+    // ldmxcsr [rdi]; syscall; stmxcsr [rdi]; syscall
+    let machine = Machine::with_code(&[0x0f, 0xae, 0x17, 0x0f, 0x05, 0x0f, 0xae, 0x1f, 0x0f, 0x05]);
+    machine.write(DATA_OFFSET, &0x7f80_u64.to_ne_bytes());
+    let (aspace, mut context) = (machine.aspace(), machine.context());
+    let mut regs = platform::PtRegs { rdi: DATA, ..regs() };
+    assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
+    context.reset_fp_state().unwrap();
+    assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
+    assert_eq!(machine.read_u64(DATA_OFFSET), 0x1f80);
 }

@@ -23,12 +23,17 @@ pub(crate) const SYSCALL_LOOP: &[u8] = &[0x0f, 0x05, 0xeb, 0xfc];
 pub(crate) const SPIN: &[u8] = &[0xeb, 0xfe];
 
 pub(crate) struct Machine {
-    pub(crate) platform: Arc<dyn Platform>,
+    pub(crate) platform: Arc<backend::Backend>,
     pub(crate) memory: File,
 }
 
 impl Machine {
     pub(crate) fn new() -> Machine {
+        Machine::on(backend::platform)
+    }
+
+    /// On the platform that `make` makes for a memory file.
+    pub(crate) fn on(make: impl FnOnce(OwnedFd) -> Arc<backend::Backend>) -> Machine {
         // SAFETY: the name is a C string, the descriptor is fresh.
         let fd = unsafe {
             let fd = libc::memfd_create(c"guest-memory".as_ptr(), libc::MFD_CLOEXEC);
@@ -37,7 +42,7 @@ impl Machine {
         };
         let memory = File::from(fd);
         memory.set_len(FILE_SIZE).unwrap();
-        let platform = backend::platform(memory.try_clone().unwrap().into());
+        let platform = make(memory.try_clone().unwrap().into());
         Machine { platform, memory }
     }
 

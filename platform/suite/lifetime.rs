@@ -5,7 +5,7 @@
 
 use crate::backend;
 use crate::guest::*;
-use platform::Trap;
+use platform::{Platform, Trap};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 

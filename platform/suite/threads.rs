@@ -6,6 +6,7 @@ use crate::guest::*;
 use platform::{Prot, Trap};
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn siblings_share_memory() {
     // lock inc qword [rdi]; syscall; jmp .-6
     let machine = Machine::with_code(&[0xf0, 0x48, 0xff, 0x07, 0x0f, 0x05, 0xeb, 0xf8]);
@@ -33,6 +34,7 @@ fn siblings_share_memory() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn the_first_context_may_leave_before_its_siblings() {
     let machine = Machine::with_code(SYSCALL_LOOP);
     let (aspace, mut context) = (machine.aspace(), machine.context());
@@ -56,6 +58,7 @@ fn the_first_context_may_leave_before_its_siblings() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn a_context_moves_to_a_new_address_space() {
     let machine = Machine::with_code(SYSCALL_LOOP);
     let mut context = machine.context();
@@ -67,6 +70,7 @@ fn a_context_moves_to_a_new_address_space() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn apply_takes_effect_while_siblings_run() {
     // mov rax, [rdi]; jmp .-3
     let machine = Machine::with_code(&[0x48, 0x8b, 0x07, 0xeb, 0xfb]);
@@ -116,6 +120,7 @@ impl Choices {
 /// Threads map, protect, unmap and touch pages of their own while others run, and are interrupted all the time: each
 /// must find exactly what it has mapped.
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn everything_at_once() {
     use platform::{Fault, MapOp};
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -22,6 +22,7 @@ fn trap_of(code: &[u8], change: impl FnOnce(&mut PtRegs)) -> (Trap, PtRegs) {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn syscall_traps_with_its_registers() {
     let machine = Machine::with_code(SYSCALL_LOOP);
     let (aspace, mut context) = (machine.aspace(), machine.context());
@@ -39,6 +40,7 @@ fn syscall_traps_with_its_registers() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn a_result_that_looks_like_a_restart_is_left_alone() {
     let machine = Machine::with_code(SYSCALL_LOOP);
     let (aspace, mut context) = (machine.aspace(), machine.context());
@@ -57,6 +59,7 @@ fn a_result_that_looks_like_a_restart_is_left_alone() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn accesses_the_address_space_does_not_allow_fault() {
     // mov rax, [rdi]; mov [rsi], rax; jmp rdx
     let code = [0x48, 0x8b, 0x07, 0x48, 0x89, 0x06, 0xff, 0xe2];
@@ -69,6 +72,7 @@ fn accesses_the_address_space_does_not_allow_fault() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn an_access_can_be_repaired_and_repeated() {
     // mov rax, [rdi]; syscall
     let machine = Machine::with_code(&[0x48, 0x8b, 0x07, 0x0f, 0x05]);
@@ -83,6 +87,7 @@ fn an_access_can_be_repaired_and_repeated() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn exceptions_are_the_signals_linux_sends() {
     let signal = |signo, code, addr| Trap::Signal(GuestSignal { signo, code, addr });
     const TRAP_TRACE: i32 = 2;
@@ -105,6 +110,7 @@ fn exceptions_are_the_signals_linux_sends() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn memory_behind_the_end_of_the_file_is_a_bus_error() {
     let machine = Machine::with_code(&[0x48, 0x8b, 0x07]);
     let (aspace, mut context) = (machine.aspace(), machine.context());
@@ -117,6 +123,7 @@ fn memory_behind_the_end_of_the_file_is_a_bus_error() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn thirty_two_bit_entries_are_general_protection_faults() {
     // int 0x80
     let (trap, regs) = trap_of(&[0x90, 0xcd, 0x80], |regs| regs.rax = 20);
@@ -131,6 +138,7 @@ fn thirty_two_bit_entries_are_general_protection_faults() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn calls_into_the_vsyscall_page_are_syscalls_or_faults() {
     let address = 0xffff_ffff_ff60_0000_u64;
     // call rdi; the numbers are those of gettimeofday, time and getcpu
@@ -152,6 +160,7 @@ fn calls_into_the_vsyscall_page_are_syscalls_or_faults() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn registers_no_program_may_have_do_no_harm() {
     let machine = Machine::with_code(SYSCALL_LOOP);
     let (aspace, mut context) = (machine.aspace(), machine.context());
@@ -183,6 +192,7 @@ fn registers_no_program_may_have_do_no_harm() {
 }
 
 #[test]
+#[cfg_attr(needs_kvm, ignore = "needs a /dev/kvm of use; test/kvm/run brings one along")]
 fn a_guest_that_sets_its_own_segment_bases_goes_on() {
     // wrfsbase rdi; wrgsbase rdi; syscall; jmp .-2
     let code = [0xf3, 0x48, 0x0f, 0xae, 0xd7, 0xf3, 0x48, 0x0f, 0xae, 0xdf, 0x0f, 0x05, 0xeb, 0xfc];

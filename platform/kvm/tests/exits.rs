@@ -1,6 +1,8 @@
 //! What costs an exit, counted.
 #![allow(clippy::unwrap_used)]
 
+mod backend;
+#[path = "../../suite/guest.rs"]
 mod guest;
 
 use guest::*;

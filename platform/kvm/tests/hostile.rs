@@ -1,6 +1,8 @@
 //! Guests that try everything ring 3 can try: they get a signal, and nobody else notices.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod backend;
+#[path = "../../suite/guest.rs"]
 mod guest;
 
 use guest::*;

@@ -1,6 +1,8 @@
 //! More tasks than virtual processors.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod backend;
+#[path = "../../suite/guest.rs"]
 mod guest;
 
 use guest::*;
@@ -15,7 +17,7 @@ const KEEP: &[u8] =
 #[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
 fn every_task_gets_its_turn_and_keeps_its_registers() {
     for vcpus in [1, 2, 3] {
-        let machine = Machine::with_vcpus(vcpus);
+        let machine = Machine::on(|memory| backend::with_vcpus(memory, vcpus));
         machine.write(0, KEEP);
         let shared = machine.aspace();
         std::thread::scope(|scope| {
@@ -45,7 +47,7 @@ fn every_task_gets_its_turn_and_keeps_its_registers() {
 #[test]
 #[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
 fn a_guest_that_never_traps_does_not_keep_others_waiting() {
-    let machine = Machine::with_vcpus(1);
+    let machine = Machine::on(|memory| backend::with_vcpus(memory, 1));
     machine.write(0, SYSCALL_LOOP);
     machine.write(0x1000, SPIN);
     let aspace = machine.aspace();

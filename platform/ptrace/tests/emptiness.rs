@@ -6,6 +6,7 @@ mod backend;
 mod guest;
 
 use guest::*;
+use platform::Platform;
 
 #[test]
 fn a_stub_holds_nothing_of_the_sentry() {

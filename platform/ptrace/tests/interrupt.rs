@@ -1,91 +1,14 @@
 //! Requests to leave guest code, and signals from outside, which must not show.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used)]
 
 mod backend;
 #[path = "../../suite/guest.rs"]
 mod guest;
+#[path = "../../suite/interrupt.rs"]
+mod suite;
 
 use guest::*;
 use platform::Trap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
-#[test]
-fn a_request_made_outside_guest_code_is_kept() {
-    let machine = Machine::with_code(SYSCALL_LOOP);
-    let (aspace, mut context) = (machine.aspace(), machine.context());
-    let interrupter = context.interrupter();
-    let mut regs = regs();
-    interrupter.interrupt();
-    interrupter.interrupt();
-    assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Interrupted);
-    assert_eq!(regs.rip, CODE, "nothing has run");
-    for _ in 0..100 {
-        assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
-        interrupter.interrupt();
-        assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Interrupted);
-    }
-    assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
-}
-
-#[test]
-fn every_request_ends_a_spinning_guest() {
-    let machine = Machine::with_code(SPIN);
-    let (aspace, mut context) = (machine.aspace(), machine.context());
-    let interrupter = context.interrupter();
-    let (seen, rounds) = (AtomicU32::new(0), 2000);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for round in 0..rounds {
-                // The next request comes at any point of the way into guest code.
-                for _ in 0..(round * 37) % 5000 {
-                    std::hint::spin_loop();
-                }
-                interrupter.interrupt();
-                while seen.load(Ordering::Acquire) <= round {
-                    std::thread::yield_now();
-                }
-            }
-        });
-        let mut regs = regs();
-        for _ in 0..rounds {
-            assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Interrupted);
-            assert_eq!(regs.rip, CODE);
-            seen.fetch_add(1, Ordering::Release);
-        }
-    });
-}
-
-#[test]
-fn late_signals_do_not_show() {
-    let machine = Machine::with_code(SYSCALL_LOOP);
-    let (aspace, mut context) = (machine.aspace(), machine.context());
-    let interrupter = context.interrupter();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                interrupter.interrupt();
-                std::thread::yield_now();
-            }
-        });
-        let mut regs = regs();
-        for n in 0..20_000 {
-            regs.rax = n;
-            match run(&mut context, &aspace, &mut regs) {
-                Trap::Syscall => assert_eq!((regs.rip, regs.orig_rax), (CODE + 2, n)),
-                Trap::Interrupted => assert!([CODE, CODE + 2].contains(&regs.rip)),
-                other => panic!("{other:?}"),
-            }
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    let mut regs = regs();
-    let first = run(&mut context, &aspace, &mut regs);
-    assert!(matches!(first, Trap::Syscall | Trap::Interrupted));
-    for _ in 0..100 {
-        assert_eq!(run(&mut context, &aspace, &mut regs), Trap::Syscall);
-    }
-}
 
 #[test]
 fn signals_from_outside_are_swallowed() {

@@ -6,7 +6,7 @@ mod backend;
 mod guest;
 
 use guest::*;
-use platform::{AddressSpace, Backing, MapOp, PlatformError, Prot, PtRegs, Trap};
+use platform::{AddressSpace, Backing, MapOp, Platform, PlatformError, Prot, PtRegs, Trap};
 use std::sync::Arc;
 
 const STUB: u64 = 0x7fff_0000_0000;

@@ -6,7 +6,7 @@ mod backend;
 mod guest;
 
 use guest::*;
-use platform::Trap;
+use platform::{Platform, Trap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

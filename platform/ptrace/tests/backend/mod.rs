@@ -1,10 +1,11 @@
 //! What the tests in `platform/suite` must know of this back-end.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use platform::Platform;
 use platform_ptrace::PtracePlatform;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+pub(crate) type Backend = PtracePlatform;
 
 /// Whether an address space that all contexts have left is gone for good.
 pub(crate) const RETIRES: bool = false;
@@ -20,6 +21,14 @@ pub(crate) fn keeps(threads: usize, _count: usize) -> bool {
     threads <= 6
 }
 
-pub(crate) fn platform(memory: OwnedFd) -> Arc<dyn Platform> {
+/// Requests in a row that are looked at.
+pub(crate) const REQUESTS: u32 = 2000;
+
+/// Lets a moment pass.
+pub(crate) fn pause() {
+    std::hint::spin_loop();
+}
+
+pub(crate) fn platform(memory: OwnedFd) -> Arc<Backend> {
     PtracePlatform::new(memory).unwrap()
 }
