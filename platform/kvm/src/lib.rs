@@ -76,11 +76,6 @@ impl KvmPlatform {
     pub fn vm_fd(&self) -> RawFd {
         self.pool.vm().raw_fd()
     }
-
-    /// How often `KVM_RUN` has returned for guest code.
-    pub fn exits(&self) -> u64 {
-        self.pool.exits.load(Ordering::Relaxed)
-    }
 }
 
 impl Platform for KvmPlatform {

@@ -6,11 +6,11 @@
 
 use crate::address_space::Space;
 use crate::arena::Arena;
-use crate::entry::{VECTOR_KERNEL, VECTOR_SYSCALL};
+use crate::entry::{VECTOR_KERNEL, VECTOR_SYSCALL, X86_EFLAGS_TF};
 use crate::interrupt::{KICK, KvmInterrupter};
 use crate::percpu::{
-    CR3, FRAME, FS_BASE, GDT_LIMIT, GS_BASE, INFO, KERNEL_CS, KERNEL_DS, PerCpu, SYSRET_BASE, TSS_LIMIT,
-    TSS_SELECTOR, VECTOR,
+    ANSWERED, CR3, FRAME, FS_BASE, GDT_LIMIT, GS_BASE, INFO, KERNEL_CS, KERNEL_DS, PerCpu, RAX, SYSRET_BASE,
+    TSS_LIMIT, TSS_SELECTOR, VECTOR,
 };
 use crate::requests::KVM_SET_DEVICE_ATTR;
 use crate::trap::{Exception, is_canonical};
@@ -21,7 +21,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd};
 use parking_lot::{Mutex, MutexGuard};
-use platform::{FpState, PlatformError, PtRegs};
+use platform::{Answer, FpState, PlatformError, PtRegs};
 use platform_host::process::tgkill;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
@@ -33,7 +33,6 @@ const X86_CR0: u64 = 0x8005_0033; // PG AM WP NE ET MP PE
 const X86_EFER: u64 = 0xd01; // NXE LMA LME SCE
 const X86_CR3_PCID_NOFLUSH: u64 = 1 << 63;
 const X86_EFLAGS_FIXED: u64 = 2;
-const X86_EFLAGS_TF: u64 = 0x100;
 const MSR_IA32_TSC: u32 = 0x10;
 const MSR_STAR: u32 = 0xc000_0081;
 const MSR_LSTAR: u32 = 0xc000_0082;
@@ -61,6 +60,9 @@ pub(crate) struct Lease {
     space: Option<Arc<Space>>,
     /// The address space and its generation as of the last flush, by process context identifier.
     flushed: Vec<(u64, u64)>,
+    /// The calls that it answers, and how many it had answered when somebody last asked.
+    answers: Arc<[Answer]>,
+    answered: u64,
 }
 
 /// A virtual processor.
@@ -118,7 +120,8 @@ impl Vcpu {
         fd.set_sync_valid_reg(SyncReg::Register);
         let immediate_exit = NonNull::from(&mut fd.get_kvm_run().immediate_exit).cast();
         let flushed = vec![(0, 0); usize::try_from(PCIDS).unwrap_or(1)];
-        let lease = Lease { fd, percpu, owner: None, space: None, flushed };
+        let (answers, answered) = (Arc::default(), 0);
+        let lease = Lease { fd, percpu, owner: None, space: None, flushed, answers, answered };
         lease.set_up(vm)?;
         Ok(Vcpu {
             lease: Mutex::new(lease),
@@ -235,7 +238,11 @@ impl Vcpu {
                         return Err(broken("no memory for its own pages"));
                     }
                     // A trap that is under way is seen through: what it has saved could not be told otherwise.
-                    if lease.has_pending_event()? || !(in_user || entering) {
+                    let pending = lease.has_pending_event()?;
+                    if pending || !(in_user || entering) {
+                        if !pending && !in_user {
+                            lease.give_no_answer(vm);
+                        }
                         self.immediate_exit().store(0, Ordering::SeqCst);
                         continue;
                     }
@@ -413,6 +420,21 @@ impl Lease {
         }
     }
 
+    /// Has a call that is being answered leave instead.
+    fn give_no_answer(&mut self, vm: &Vm) {
+        let rip = self.fd.sync_regs().regs.rip;
+        let Some((offset, restore)) = Vm::code_offset(rip).and_then(|at| vm.entry.without_answer(at)) else {
+            return;
+        };
+        let number = self.percpu.load(&vm.arena, RAX);
+        let regs = &mut self.fd.sync_regs_mut().regs;
+        regs.rip = Vm::code_addr(offset);
+        if restore {
+            regs.rax = number;
+        }
+        self.fd.set_sync_dirty_reg(SyncReg::Register);
+    }
+
     /// Whether an exception is on its way that the processor would take next.
     fn has_pending_event(&self) -> Result<bool, PlatformError> {
         let events = self.fd.get_vcpu_events().map_err(host("KVM_GET_VCPU_EVENTS"))?;
@@ -510,6 +532,20 @@ impl Lease {
             Ok(()) => self.space = None,
             Err(error) => tracing::warn!("a virtual processor is lost: {error}"),
         }
+    }
+
+    /// Makes `answers` those of the calls that ring 0 answers.
+    pub(crate) fn set_answers(&mut self, vm: &Vm, answers: &Arc<[Answer]>) {
+        if !Arc::ptr_eq(&self.answers, answers) {
+            self.percpu.set_answers(&vm.arena, &self.answers, answers);
+            self.answers = answers.clone();
+        }
+    }
+
+    /// How many calls it has answered since this was asked last.
+    pub(crate) fn take_answered(&mut self, vm: &Vm) -> u64 {
+        let now = self.percpu.load(&vm.arena, ANSWERED);
+        now.wrapping_sub(std::mem::replace(&mut self.answered, now))
     }
 
     /// Whether the processor holds this owner's extended state.
