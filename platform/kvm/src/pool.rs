@@ -52,8 +52,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(vm: Arc<Vm>, max: usize) -> Pool {
-        let max = max.clamp(1, vm.max_vcpus());
+    pub(crate) fn new(vm: Arc<Vm>) -> Pool {
+        let max = vm.vcpu_fds().len();
         Pool {
             vm,
             max,

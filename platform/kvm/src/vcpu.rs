@@ -114,8 +114,7 @@ fn broken(what: &str) -> PlatformError {
 impl Vcpu {
     pub(crate) fn new(vm: &Vm, id: usize) -> Result<Vcpu, PlatformError> {
         let percpu = vm.new_percpu(id)?;
-        let number = u64::try_from(id).unwrap_or(u64::MAX);
-        let mut fd = vm.fd().create_vcpu(number).map_err(host("KVM_CREATE_VCPU"))?;
+        let mut fd = vm.create_vcpu(id)?;
         fd.set_cpuid2(&vm.cpuid.table).map_err(host("KVM_SET_CPUID2"))?;
         fd.set_sync_valid_reg(SyncReg::Register);
         let immediate_exit = NonNull::from(&mut fd.get_kvm_run().immediate_exit).cast();
