@@ -286,3 +286,35 @@ impl Drop for FileWindow {
         unsafe { libc::munmap(self.base.as_ptr().cast(), usize::try_from(self.len).unwrap_or(0)) };
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::FromRawFd;
+
+    /// Wherever in the file a guest page lies, it is none of the back-end's own.
+    #[test]
+    #[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
+    fn no_offset_leads_to_the_arena() {
+        // SAFETY: the name is a C string, the descriptor is fresh.
+        let file = unsafe { File::from_raw_fd(libc::memfd_create(c"guest".as_ptr(), libc::MFD_CLOEXEC)) };
+        let len = 5 * CHUNK + 3 * PAGE;
+        file.set_len(len).unwrap();
+        let vm = Vm::new(&KvmDevice::open().unwrap(), &file.into(), 1).unwrap();
+        let mut found = Vec::new();
+        for offset in [len - PAGE, 0, 3 * CHUNK - PAGE, 3 * CHUNK, CHUNK, ARENA_START, 2 * CHUNK + 7 * PAGE] {
+            let gpa = vm.gpa_of(offset).unwrap().unwrap();
+            let end = gpa + vm.contiguous_len(offset);
+            assert!(gpa >= ARENA_START + ARENA_SIZE && end <= vm.cpuid.phys_end(), "{offset:#x}");
+            found.push(gpa);
+        }
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), 7, "no two offsets are one page");
+        for offset in [len, 1 << 40, u64::MAX - PAGE + 1, ARENA_START.wrapping_sub(CHUNKS_START)] {
+            assert_eq!(vm.gpa_of(offset).unwrap(), None, "{offset:#x}");
+        }
+    }
+}
