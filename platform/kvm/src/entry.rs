@@ -23,15 +23,27 @@
 //! Vectors that could hit ring 0 all the same have stacks of their own.
 //!
 //! # The sentry in ring 0
-//! The next step would be to run the sentry itself in the guest's ring 0, as gVisor does: its pages mapped supervisor-only
-//! at their host addresses in every address space, and a trap from guest code a plain jump to its task's loop, some 100 ns
-//! instead of 1–2 µs. A host call of the sentry then is what needs an exit: `syscall` in ring 0 leads to the LSTAR code
-//! below, which would leave with all registers and have the thread go on in host mode at the same instruction. What that
-//! costs: the sentry's whole address space mirrored into the guest's page tables, kept true while allocators map and unmap
-//! (a slot per host mapping, faulted in); no signal, vDSO or `rdtscp` difference between the two modes that Rust's library
-//! could trip over; a red zone free build, since exceptions push on the running stack, or IST stacks for all of them; and
-//! the loss of what stands here now, that ring 0 holds nothing worth reading. On parts with Meltdown it would need a second
-//! set of tables, and a switch of CR3 each way.
+//! The next step would be to run the sentry itself in the guest's ring 0, as gVisor does, so that a call is served without an
+//! exit at all. What that takes:
+//! - *Mappings.* The sentry's text, heap, stacks and the window of the memory file must be there at their host addresses,
+//!   supervisor-only. These are the guest's own, the lower half, so they need a second set of page tables, and a change of CR3
+//!   each way. Every host mapping becomes a memory slot; what allocators map later is entered when it faults, with an exit.
+//! - *Host calls.* A `syscall` in ring 0 goes to LSTAR as well. The entry code tells it by a word in the processor's page, and
+//!   leaves; the thread takes the registers over, makes the call in host mode, and goes on there, at the same instruction, until
+//!   it enters guest code next. So does whatever sleeps: a futex, a read of a host file.
+//! - *Registers.* The extended state in the processor is the guest's, and Rust code uses it: one `xsaveopt` and one `xrstor`
+//!   for a call. The red zone does not survive an exception on the running stack, so each vector needs a stack of its own.
+//! - *Signals, the vDSO, `rdtscp` and CPUID* must look the same in both modes, or Rust's library trips over them.
+//!
+//! What it costs: today ring 0 holds nothing worth reading, and no guest-physical address leads to the sentry. Then the
+//! sentry's memory is one wrong page table entry away from a guest, and what speculation reaches in ring 0 is all it has; on
+//! processors with Meltdown or L1TF the tables must be apart, and the caches flushed, on each way in. Some 2000 lines that
+//! switch modes join those to be trusted.
+//!
+//! What it gains: an exit and the way back in are 1 to 2 µs on a processor of these years, most of it the hardware's and
+//! KVM's; two changes of CR3 and the extended state should be some 0.3 µs. That is for calls on what the sentry itself holds: pipes,
+//! tmpfs, ids, signals. What reads a host file, maps memory or sleeps needs its exit as before, now for the host call.
+//! `docs/performance.md` has the exits of single calls. Calls that are answered above need none either way.
 
 use crate::address_space::USER_END;
 use crate::percpu::{ANSWERED, ANSWERS, ANSWERS_LEN, CR3, FRAME_NULL, FS_BASE, GS_BASE, INFO, RAX, VECTOR};
