@@ -62,8 +62,9 @@ fn exits_have_a_table_where_there_are_any() {
     let mut report = report();
     report.rows[0].cells[1].exits = Some(1.004);
     let text = tables(&report, Style::Terminal);
-    let table = text.split("== exits").nth(1).unwrap();
-    assert!(table.contains("getppid") && table.contains("1.00") && !table.contains("xz"), "{table}");
+    let table: Vec<&str> =
+        text.split("== exits").nth(1).unwrap().lines().skip(4).take(2).map(str::trim).collect();
+    assert_eq!(table, ["getppid      1.00", ""], "{text}");
 }
 
 #[test]
