@@ -8,7 +8,8 @@ impl CurrentTask {
     /// Tells the platform the results that only the task's own calls can change: after one that has, this is due again.
     ///
     /// The parent and the process group are changed by others, and an id that has no mapping yet gets one when another task
-    /// writes the map; once there, a map stays. Nothing is told where each call is to be seen.
+    /// writes the map; once there, a map stays. So it is told after the task's next change, execve(2) for one. Nothing is told
+    /// where each call is to be seen.
     pub(crate) fn tell_answers(&mut self) {
         self.answers_told = true;
         if self.kernel().syscalls.tracer.is_some() {
