@@ -91,6 +91,41 @@ impl MemoryManager {
         result
     }
 
+    /// [`Self::show_text`] where other threads may be in the middle of what changes. In between nobody can execute the page,
+    /// and `stop` has all others leave guest code, so that they find out where to go on: who runs there faults, and who does
+    /// not run has a signal to take first.
+    ///
+    /// # Errors
+    /// As [`Self::show_text`].
+    pub fn exchange_text(&self, addr: u64, limits: &MmLimits, stop: &dyn Fn()) -> Result<(), Errno> {
+        let page = page_down(addr);
+        {
+            // Faults wait for the lock until the page is there again.
+            let mut inner = self.inner.write();
+            let Some((start, vma)) = find_vma(&inner.vmas, page).map(|(start, vma)| (start, vma.clone()))
+            else {
+                return Ok(());
+            };
+            if find_pma(&inner.pmas, page).is_some() {
+                let Some(sites) = self.sites_shown(start, &vma) else { return Ok(()) };
+                let prot = vma.prot - Prot::EXEC;
+                self.apply(vec![MapOp::Protect { addr: page, len: PAGE_SIZE, prot }])?;
+                stop();
+                let mut ops = Vec::new();
+                let offset = vma.file_offset(start, page);
+                let old = self.show_page(&mut inner, &mut ops, sites, &vma, page, offset);
+                if ops.is_empty() {
+                    ops.push(MapOp::Protect { addr: page, len: PAGE_SIZE, prot: vma.prot });
+                }
+                let result = self.apply(ops);
+                old.into_iter().for_each(|frames| self.memory.dec_ref(frames));
+                return result;
+            }
+        }
+        // Nobody can be there.
+        self.show_text(addr, limits)
+    }
+
     /// What is known of a mapping's calls, if guest code may be shown it rewritten.
     pub(crate) fn sites_shown<'a>(&self, start: u64, vma: &'a Vma) -> Option<&'a CallSites> {
         let file = vma.file.as_ref().filter(|_| is_text(vma) && self.may_show_text())?;

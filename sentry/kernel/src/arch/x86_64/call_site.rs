@@ -3,14 +3,14 @@
 //! Two shapes are known. In the first, `mov $nr, %eax` stands before the `syscall`, and becomes a jump to the cave, where
 //! the number is loaded and the gate entered. The `syscall` itself stays, for whoever jumps there. In the second, the
 //! `syscall` and the instruction behind it become the jump, and that instruction moves to the cave. It must be one that
-//! can be anywhere and that nothing jumps to, and as another thread could be just before it, the address space must be
-//! the caller's alone when it is first shown the rewritten page.
+//! can be anywhere and that nothing jumps to. Another thread could be just before it, so nobody may execute the page while
+//! it is exchanged, and all come by the sentry before they go on ([`MemoryManager::exchange_text`]).
 //!
 //! What is found nowhere else: the address a call returns to is what it was, so signal frames, unwinders and restarted
 //! calls see nothing of it. Guest code that is found in the cave ([`MemoryManager::text_at`]) is put back to where it
 //! would be without.
 
-use crate::CurrentTask;
+use crate::{CurrentTask, Task};
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl};
 use platform::CallGate;
 use sentry_loader::{ElfImage, ReadAt};
@@ -103,30 +103,38 @@ impl CurrentTask {
             && let (Some(gate), Some(mm)) = (self.call_gate, self.mm.clone())
             && mm.may_show_text()
         {
-            let alone = || self.is_alone_in(&mm);
             let nr = self.regs.orig_rax;
-            if let Some(site) = rewritten(&mm, self.regs.rip, nr, &gate, &alone) {
+            if let Some(site) = rewritten(&mm, self.regs.rip, nr, &gate) {
                 self.show(&mm, &site);
             }
         }
     }
 
     /// Shows the task's address space the pages of a call at which it is.
-    fn show(&self, mm: &MemoryManager, site: &CallSite) {
+    fn show(&self, mm: &Arc<MemoryManager>, site: &CallSite) {
         let limits = self.mm_limits();
         let at = |offset: u64| self.regs.rip.wrapping_add(offset.wrapping_sub(site.behind));
         // First what the jump leads to. It is no harm if one of the two fails: the call traps as before.
-        if mm.show_text(at(site.cave.0), &limits).is_ok() {
-            let _ = mm.show_text(at(site.start), &limits);
+        if mm.show_text(at(site.cave.0), &limits).is_err() {
+            return;
         }
+        // From here on, whoever enters guest code behind the call is sent to the cave instead.
+        let others = if site.resume.is_some() { self.others_in(mm) } else { Vec::new() };
+        let _ = if others.is_empty() {
+            mm.show_text(at(site.start), &limits)
+        } else {
+            mm.exchange_text(at(site.start), &limits, &|| {
+                others.iter().for_each(|task| task.interrupt_guest())
+            })
+        };
     }
 
-    /// Whether no other task runs in an address space.
-    fn is_alone_in(&self, mm: &Arc<MemoryManager>) -> bool {
+    /// The other tasks that run in an address space.
+    fn others_in(&self, mm: &Arc<MemoryManager>) -> Vec<Arc<Task>> {
         let tree = self.kernel().tree.lock();
-        let shares = |task: &Arc<crate::Task>| task.mm().is_ok_and(|other| Arc::ptr_eq(&other, mm));
+        let shares = |task: &Arc<Task>| task.mm().is_ok_and(|other| Arc::ptr_eq(&other, mm));
         let tasks = tree.processes.values().flat_map(|process| &process.threads);
-        tasks.filter(|task| task.tid() != self.tid() && shares(task)).count() == 0
+        tasks.filter(|task| task.tid() != self.tid() && shares(task)).cloned().collect()
     }
 
     /// Puts guest code that was found in a cave back to where it would be without.
@@ -166,13 +174,7 @@ fn site_at(
 }
 
 /// The rewritten call that returns to `rip`, rewritten now if it has not been; `None` if it cannot be.
-fn rewritten(
-    mm: &Arc<MemoryManager>,
-    rip: u64,
-    nr: u64,
-    gate: &CallGate,
-    alone: &dyn Fn() -> bool,
-) -> Option<CallSite> {
+fn rewritten(mm: &Arc<MemoryManager>, rip: u64, nr: u64, gate: &CallGate) -> Option<CallSite> {
     let text = mm.text_at(rip.checked_sub(1)?)?;
     let sites = text.file.call_sites()?;
     let behind = text.offset.checked_add(1)?;
@@ -185,9 +187,6 @@ fn rewritten(
                 sites.refuse(behind);
                 return None;
             };
-            if matches!(shape, Shape::Followed(_)) && !alone() {
-                return None;
-            }
             if sites.cave().is_none() && open_cave(mm.memory(), &contents, sites, segment).is_none() {
                 sites.refuse(u64::MAX);
                 return None;
@@ -200,8 +199,7 @@ fn rewritten(
         }
     };
     let mapped = |offset: u64| (text.mapped.0..text.mapped.1).contains(&offset);
-    let permitted = site.resume.is_none() || alone();
-    (permitted && mapped(site.start) && mapped(site.cave.0)).then_some(site)
+    (mapped(site.start) && mapped(site.cave.0)).then_some(site)
 }
 
 /// How the call that ends at `behind` can be rewritten, and the segment it is in.

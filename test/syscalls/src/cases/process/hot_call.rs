@@ -97,6 +97,22 @@ global_asm!(
     "neg rax",
     "neg rax",
     "ret",
+    // The same, 32 times, 64 bytes apart.
+    ".balign 64",
+    ".globl hot_shared",
+    "hot_shared:",
+    ".rept 32",
+    ".balign 64",
+    "xor eax, eax",
+    "syscall",
+    "cmp rax, -4096",
+    "ja 6f",
+    "ret",
+    "6:",
+    "neg rax",
+    "neg rax",
+    "ret",
+    ".endr",
     // fn() -> result: jumps to the `syscall` of the first one with a number of its own, getpid(2), and back out.
     ".balign 64",
     "hot_jumped:",
@@ -118,6 +134,7 @@ unsafe extern "C" {
     fn hot_numbered(rounds: u64) -> u64;
     fn hot_followed(fd: i32, buffer: *mut u8, length: usize) -> i64;
     fn hot_jumped() -> u64;
+    static hot_shared: u8;
     static hot_numbered_call: u8;
     static __executable_start: u8;
     static etext: u8;
@@ -295,4 +312,21 @@ fn hot_calls_go_on_in_children_and_threads(t: &mut Guest) {
     work();
     threads.into_iter().for_each(Thread::join);
     children.into_iter().for_each(Child::done);
+}
+
+#[case(as_root, as_user)]
+fn calls_get_hot_while_threads_are_in_the_middle_of_them(t: &mut Guest) {
+    let zero = t.open("/dev/zero", O_RDONLY);
+    let call = move |index: usize| {
+        let place = (&raw const hot_shared).wrapping_add(64 * index);
+        // SAFETY: there are 32 functions of this kind, 64 bytes apart.
+        let read: extern "C" fn(i32, *mut u8, usize) -> i64 = unsafe { std::mem::transmute(place) };
+        let mut byte = 7;
+        expect_eq!(read(zero, &raw mut byte, 1), 1);
+        expect_eq!(byte, 0);
+    };
+    let work = move || (0..32).for_each(|index| (0..400).for_each(|_| call(index)));
+    let threads: Vec<Thread> = (0..4).map(|_| t.thread(work)).collect();
+    work();
+    threads.into_iter().for_each(Thread::join);
 }
