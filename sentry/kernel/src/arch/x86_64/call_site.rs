@@ -124,7 +124,7 @@ impl CurrentTask {
             mm.show_text(at(site.start), &limits)
         } else {
             mm.exchange_text(at(site.start), &limits, &|| {
-                others.iter().for_each(|task| task.interrupt_guest())
+                others.iter().for_each(|task| task.interrupt_guest());
             })
         };
     }
