@@ -4,6 +4,7 @@ use crate::mm::{Inner, push_map};
 use crate::vma::{Pma, Vma, find_pma, find_vma, insert_pma, page_down, take_pmas};
 use crate::{FrameRange, MapFault, MemoryManager, MmLimits, PAGE_SIZE, VmFlags};
 use platform::{AccessType, MapOp, Prot};
+use sentry_uapi::errno::EFAULT;
 use sentry_uapi::signal::{BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGSEGV};
 use std::sync::atomic::Ordering;
 
@@ -14,6 +15,8 @@ pub(crate) const EAGER_ANON: u64 = 1 << 34;
 const POPULATED_ANON: u64 = 64 << 10;
 /// File pages entered by one fault.
 const FILE_CLUSTER: u64 = 256 << 10;
+/// The same where they are the host's, so that nothing is read.
+pub(crate) const HOST_FILE_CLUSTER: u64 = 1 << 30;
 /// Least and most that one copy-on-write fault copies: twice as much with each since the last fork.
 pub(crate) const COW_CLUSTER: u64 = 32 << 10;
 const COW_CLUSTER_MAX: u64 = 256 << 10;
@@ -141,7 +144,7 @@ impl MemoryManager {
             Some((pma_start, pma)) => {
                 // Mapped already; map it again in case the address space does not know yet. That is no change.
                 let mut ops = Vec::new();
-                push_map(&mut ops, pma_start, &pma, &vma_slice(&vma), false);
+                push_map(&self.memory, &mut ops, pma_start, &pma, &vma_slice(&vma), false);
                 self.apply_again(ops).map_err(|_| FaultError::OutOfMemory)
             }
         }
@@ -164,8 +167,9 @@ impl MemoryManager {
             return self.map_anonymous(inner, vma, from, to);
         };
         let private_write = write && !vma.is_shared();
-        let from = low.max(page & !(FILE_CLUSTER - 1));
-        let to = high.min((page & !(FILE_CLUSTER - 1)) + FILE_CLUSTER);
+        let cluster = if f.mappable.is_host_mapped() { HOST_FILE_CLUSTER } else { FILE_CLUSTER };
+        let from = low.max(page & !(cluster - 1));
+        let to = high.min((page & !(cluster - 1)) + cluster);
         self.map_file(inner, start, vma, page, to, write && vma.is_shared())?;
         if from < page {
             // What lies before the page is a bonus: no error.
@@ -194,7 +198,7 @@ impl MemoryManager {
         let pma = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, pma);
         let mut ops = Vec::new();
-        push_map(&mut ops, from, &pma, vma, present.is_some() || to - from <= POPULATED_ANON);
+        push_map(&self.memory, &mut ops, from, &pma, vma, present.is_some() || to - from <= POPULATED_ANON);
         self.apply(ops).map_err(|_| FaultError::OutOfMemory)
     }
 
@@ -234,7 +238,7 @@ impl MemoryManager {
             }
             let pma = Pma { end, frame: frames.start, write_protected, anonymous: false, shown: None };
             insert_pma(&mut inner.pmas, at, pma);
-            push_map(&mut ops, at, &pma, vma, true);
+            push_map(&self.memory, &mut ops, at, &pma, vma, true);
             if let Some(sites) = self.sites_shown(start, vma) {
                 self.show_known(inner, &mut ops, sites, vma, at, vma.file_offset(start, at));
             }
@@ -300,12 +304,16 @@ impl MemoryManager {
             from = page;
         }
         let len = to - from;
-        let frames = self.memory.allocate_copy(frame_at(from), len).map_err(|_| FaultError::OutOfMemory)?;
+        let frames = self.memory.allocate_copy(frame_at(from), len).map_err(|e| match e {
+            // The host's file has become shorter.
+            EFAULT => FaultError::from(MapFault::Bus),
+            _ => FaultError::OutOfMemory,
+        })?;
         let old = inner.take_frames(from, to);
         let copy = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, copy);
         let mut ops = Vec::new();
-        push_map(&mut ops, from, &copy, vma, true);
+        push_map(&self.memory, &mut ops, from, &copy, vma, true);
         let result = self.apply(ops).map_err(|_| FaultError::OutOfMemory);
         for range in old {
             self.memory.dec_ref(range);

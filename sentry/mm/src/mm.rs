@@ -277,7 +277,7 @@ impl MemoryManager {
                 }
             }
             child.pmas.insert(*start, *pma);
-            push_map(&mut child_ops, *start, pma, vma, false);
+            push_map(&self.memory, &mut child_ops, *start, pma, vma, false);
         }
         let info = self.info.lock().clone();
         let vmas: Vec<Vma> = child.vmas.values().cloned().collect();
@@ -373,10 +373,20 @@ pub(crate) fn map_prot(vma: &Vma, pma: &Pma) -> Prot {
 }
 
 /// Adds the operation that maps a PMA as its VMA says.
-pub(crate) fn push_map(ops: &mut Vec<MapOp>, start: u64, pma: &Pma, vma: &Vma, populate: bool) {
+pub(crate) fn push_map(
+    memory: &MemoryFile,
+    ops: &mut Vec<MapOp>,
+    start: u64,
+    pma: &Pma,
+    vma: &Vma,
+    populate: bool,
+) {
     let prot = map_prot(vma, pma);
-    if !prot.is_empty() {
-        let backing = Backing::Memory { offset: pma.shown.unwrap_or(pma.frame) };
-        ops.push(MapOp::Map { addr: start, len: pma.end - start, prot, backing, populate });
+    if prot.is_empty() {
+        return;
     }
+    let Some(backing) = memory.backing(pma.shown.unwrap_or(pma.frame)) else { return };
+    // The host enters its own pages around the one that is touched, and reads what it does not have.
+    let populate = populate && matches!(backing, Backing::Memory { .. });
+    ops.push(MapOp::Map { addr: start, len: pma.end - start, prot, backing, populate });
 }

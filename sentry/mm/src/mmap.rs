@@ -1,8 +1,9 @@
 //! Linux: mm/mmap.c.
 
-use crate::fault::{EAGER_ANON, FaultError, STACK_GUARD_GAP};
+use crate::fault::{EAGER_ANON, FaultError, HOST_FILE_CLUSTER, STACK_GUARD_GAP};
+use crate::host_frames::is_host;
 use crate::mm::{Inner, MAX_MAP_COUNT};
-use crate::vma::{Vma, VmaFile, find_vma, page_up, split_vma};
+use crate::vma::{Pma, Vma, VmaFile, find_pma, find_vma, page_up, split_vma};
 use crate::{FrameRange, MemoryManager, MmLimits, PAGE_SIZE, VmFlags};
 use platform::{MapOp, Prot};
 use sentry_uapi::Errno;
@@ -73,6 +74,12 @@ impl MemoryManager {
         if len > max - min {
             return Err(ENOMEM);
         }
+        if request.flags.contains(VmFlags::SHARED)
+            && request.max_prot.contains(Prot::WRITE)
+            && let Some(f) = &request.file
+        {
+            f.mappable.before_map_writable();
+        }
         let mut inner = self.inner.write();
         let addr = match request.place {
             Placement::Fixed(addr) | Placement::FixedNoReplace(addr) => {
@@ -141,14 +148,25 @@ impl MemoryManager {
             }
             mapped
         } else {
-            let eager = populate || len <= EAGER_FILE || (vma.prot.contains(Prot::EXEC) && len <= EAGER_TEXT);
-            if eager {
+            let eager = match &vma.file {
+                Some(f) if f.mappable.is_host_mapped() => HOST_FILE_CLUSTER,
+                _ if vma.prot.contains(Prot::EXEC) => EAGER_TEXT,
+                _ => EAGER_FILE,
+            };
+            if populate || len <= eager {
                 let write = vma.is_shared() && vma.prot.contains(Prot::WRITE) && populate;
                 // Pages beyond the end of the file are no error of mmap(2).
-                match self.map_file(inner, start, vma, from, to, write) {
+                let mapped = match self.map_file(inner, start, vma, from, to, write) {
                     Err(FaultError::Signal { .. }) => Ok(()),
                     other => other,
+                };
+                if populate {
+                    for frames in inner.host_frames(from, to) {
+                        // What cannot be read is no error here either.
+                        let _ = self.memory.populate(frames);
+                    }
                 }
+                mapped
             } else {
                 Ok(())
             }
@@ -300,11 +318,11 @@ impl MemoryManager {
             };
             let (vma_end, prot) = (vma.end, vma.prot);
             let wants = if !vma.is_shared() && prot.contains(Prot::WRITE) { Prot::WRITE } else { Prot::READ };
-            let present = crate::vma::find_pma(&inner.pmas, at);
+            let present = find_pma(&inner.pmas, at);
             match present {
                 Some((s, p)) if wants != Prot::WRITE || !p.write_protected => {
                     let stop = p.end.min(vma_end).min(end);
-                    if p.anonymous {
+                    if p.anonymous || is_host(p.frame) {
                         let frames = FrameRange { start: p.frame + (at - s), end: p.frame + (stop - s) };
                         let populated = self.memory.populate(frames);
                         if strict {
@@ -377,6 +395,20 @@ impl Inner {
     /// Whether anything is mapped in a range.
     pub(crate) fn overlaps(&self, start: u64, end: u64) -> bool {
         self.vmas.range(..end).next_back().is_some_and(|(_, v)| v.end > start)
+    }
+
+    /// The PMAs of a range, with those of their frames that are behind it.
+    pub(crate) fn frames_in(&self, start: u64, end: u64) -> impl Iterator<Item = (&Pma, FrameRange)> {
+        let first = find_pma(&self.pmas, start).map_or(start, |(s, _)| s);
+        self.pmas.range(first..end).map(move |(s, pma)| {
+            let frames = FrameRange { start: pma.frame, end: pma.frame + (pma.end - s) };
+            (pma, frames.slice(start.saturating_sub(*s), end - start.max(*s)))
+        })
+    }
+
+    /// The frames of host files behind a range.
+    pub(crate) fn host_frames(&self, start: u64, end: u64) -> impl Iterator<Item = FrameRange> {
+        self.frames_in(start, end).map(|(_, frames)| frames).filter(|frames| is_host(frames.start))
     }
 
     /// Bytes of a range that are mapped.
