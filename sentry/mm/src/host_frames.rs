@@ -9,11 +9,12 @@
 
 use crate::memory_file::{MemoryFile, WINDOW};
 use crate::space::Space;
-use crate::{FrameRange, PAGE_SIZE};
+use crate::{FrameRange, IoDst, PAGE_SIZE};
 use platform::Backing;
 use platform_host::file_window::FileWindow;
+use platform_host::io::preadv;
 use sentry_uapi::Errno;
-use sentry_uapi::errno::{EINVAL, ENOMEM};
+use sentry_uapi::errno::{EFAULT, EINVAL, ENOMEM};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -139,6 +140,26 @@ impl MemoryFile {
         Ok(mapped)
     }
 
+    /// Copies bytes of a file out.
+    ///
+    /// # Errors
+    /// `EFAULT` if there are not so many.
+    pub(crate) fn read_host(&self, offset: u64, dst: &mut [u8]) -> Result<(), Errno> {
+        let Some(Backing::HostFile { fd, offset: mut from }) = self.backing(offset) else {
+            return Err(EFAULT);
+        };
+        let mut dst = IoDst::from_slice(dst);
+        while dst.remaining() > 0 {
+            let n = preadv(fd.as_fd(), &dst.segs(usize::MAX), from).map_err(|_| EFAULT)?;
+            if n == 0 {
+                return Err(EFAULT);
+            }
+            dst.advance(n);
+            from += n as u64;
+        }
+        Ok(())
+    }
+
     /// What a platform is to map for a frame, which is in use.
     pub(crate) fn backing(&self, frame: u64) -> Option<Backing> {
         if is_host(frame) {
@@ -159,7 +180,7 @@ impl MemoryFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sentry_uapi::errno::{EBADF, EFAULT, EIO};
+    use sentry_uapi::errno::{EBADF, EIO};
 
     fn file(contents: &[u8]) -> Result<(std::fs::File, Arc<OwnedFd>), Errno> {
         use std::sync::atomic::{AtomicU32, Ordering};
@@ -205,7 +226,11 @@ mod tests {
         memory.write_at(copy.start, &[9])?;
         memory.read_at(copy.start + (5000 - PAGE_SIZE), &mut byte)?;
         assert_eq!(byte, [8]);
+        let mut whole = vec![0; 2 * 4096];
+        memory.read_at(frames.start, &mut whole)?;
+        assert!(whole.iter().enumerate().all(|(at, byte)| *byte == if at == 5000 { 8 } else { 7 }));
         writer.set_len(2 * PAGE_SIZE).map_err(|_| EIO)?;
+        assert_eq!(memory.read_at(frames.start, &mut whole), Err(EFAULT));
         assert_eq!(memory.read_at(frames.start + 5000, &mut byte), Err(EFAULT));
         assert_eq!(memory.allocate_copy(frames.start + PAGE_SIZE, PAGE_SIZE), Err(EFAULT));
         Ok(())

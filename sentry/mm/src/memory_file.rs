@@ -31,6 +31,10 @@ pub(crate) const WINDOW: u64 = 1 << 44;
 
 const _: () = assert!(MAX_VIEW <= NOWHERE);
 
+/// From this size on, bytes of a host file are read by a call: it costs less than the faults on pages that the sentry has not
+/// looked at yet, and does not have it keep them mapped.
+const HOST_READ: usize = 4096;
+
 /// Bytes whose presence is asked for at once.
 const MINCORE_CHUNK: u64 = 64 << 20;
 
@@ -327,6 +331,9 @@ impl MemoryFile {
     /// # Errors
     /// `EFAULT` outside the window, or when the host has no memory for a page.
     pub fn read_at(&self, offset: u64, dst: &mut [u8]) -> Result<(), Errno> {
+        if is_host(offset) && dst.len() >= HOST_READ {
+            return self.read_host(offset, dst);
+        }
         let src = self.segment(offset, dst.len() as u64)?;
         // SAFETY: the destination is a live slice, the source part of the window; they cannot overlap.
         let left = unsafe { uaccess::copy(dst.as_mut_ptr(), src.ptr(), dst.len()) };
