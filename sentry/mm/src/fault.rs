@@ -193,7 +193,7 @@ impl MemoryManager {
         let present = self.memory.allocate_present(to - from);
         let frames = match present {
             Some(frames) => frames,
-            None => self.memory.allocate(to - from, PAGE_SIZE).map_err(|_| FaultError::OutOfMemory)?,
+            None => self.memory.allocate_at(to - from, from).map_err(|_| FaultError::OutOfMemory)?,
         };
         let pma = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, pma);

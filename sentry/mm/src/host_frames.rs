@@ -74,7 +74,7 @@ impl Pieces {
         if self.pieces.len() >= MAX_PIECES {
             return Err(ENOMEM);
         }
-        let taken = self.space.take(len + PAGE_SIZE, PAGE_SIZE).ok_or(ENOMEM)?;
+        let taken = self.space.take(len + PAGE_SIZE, PAGE_SIZE, 0).ok_or(ENOMEM)?;
         let frames = taken.slice(0, len);
         if let Err(e) = window.map(in_window(frames.start), len, fd.as_fd(), offset) {
             self.space.give_back(taken);

@@ -26,6 +26,9 @@ use std::sync::{Arc, OnceLock};
 /// Size of a page.
 pub const PAGE_SIZE: u64 = 4096;
 
+/// Size of a huge page. Linux: `PMD_SIZE`.
+pub(crate) const HUGE_PAGE: u64 = 2 << 20;
+
 /// Size of the sparse file. The window costs address space only.
 pub(crate) const WINDOW: u64 = 1 << 44;
 
@@ -96,9 +99,20 @@ impl MemoryFile {
     /// # Errors
     /// `ENOMEM` when the window is exhausted. That the host has memory behind the frames is not promised.
     pub fn allocate(&self, len: u64, align: u64) -> Result<FrameRange, Errno> {
+        self.take(len, align, 0)
+    }
+
+    /// Allocates as [`Self::allocate`] does, for memory at `addr`: so that the host can put a huge page behind both where
+    /// there is room for one.
+    pub(crate) fn allocate_at(&self, len: u64, addr: u64) -> Result<FrameRange, Errno> {
+        let align = if len >= HUGE_PAGE { HUGE_PAGE } else { PAGE_SIZE };
+        self.take(len, align, addr & (align - 1))
+    }
+
+    fn take(&self, len: u64, align: u64, phase: u64) -> Result<FrameRange, Errno> {
         debug_assert!(len > 0 && len.is_multiple_of(PAGE_SIZE) && align.is_power_of_two());
         let mut f = self.frames.lock();
-        let frames = f.space.take(len, align).ok_or(ENOMEM)?;
+        let frames = f.space.take(len, align, phase).ok_or(ENOMEM)?;
         Ok(f.hand_out(frames))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::fault::{EAGER_ANON, FaultError, HOST_FILE_CLUSTER, STACK_GUARD_GAP};
 use crate::host_frames::is_host;
+use crate::memory_file::HUGE_PAGE;
 use crate::mm::{Inner, MAX_MAP_COUNT};
 use crate::vma::{Pma, Vma, VmaFile, find_pma, find_vma, page_up, split_vma};
 use crate::{FrameRange, MemoryManager, MmLimits, PAGE_SIZE, VmFlags};
@@ -94,6 +95,10 @@ impl MemoryManager {
                     return Err(EEXIST);
                 }
                 addr
+            }
+            Placement::Hint(0) if request.file.is_none() && len.is_multiple_of(HUGE_PAGE) => {
+                let aligned = inner.gap_below(inner.mmap_base, min.max(MMAP_MIN_ADDR), len, HUGE_PAGE);
+                aligned.map_or_else(|| self.get_unmapped_area(&inner, 0, len, inner.mmap_base), Ok)?
             }
             Placement::Hint(hint) => self.get_unmapped_area(&inner, hint, len, inner.mmap_base)?,
             Placement::Low => self.get_unmapped_area(&inner, 0, len, 1 << 31)?,
@@ -257,7 +262,8 @@ impl MemoryManager {
         {
             return Ok(addr);
         }
-        inner.gap_below(top, min, len).or_else(|| inner.gap_below(max, min, len)).ok_or(ENOMEM)
+        let gap = |top| inner.gap_below(top, min, len, PAGE_SIZE);
+        gap(top).or_else(|| gap(max)).ok_or(ENOMEM)
     }
 
     /// munmap(2).
@@ -423,15 +429,21 @@ impl Inner {
             .sum()
     }
 
-    /// The highest free range of `len` bytes between `min` and `top`.
-    fn gap_below(&self, top: u64, min: u64, len: u64) -> Option<u64> {
+    /// The highest free range of `len` bytes between `min` and `top` that begins at a multiple of `align`, a power of two.
+    fn gap_below(&self, top: u64, min: u64, len: u64, align: u64) -> Option<u64> {
+        let fits = |low: u64, high: u64| {
+            let start = high.checked_sub(len)? & !(align - 1);
+            (start >= low).then_some(start)
+        };
         let mut high = top;
         for (start, vma) in self.vmas.range(..top).rev() {
-            if vma.end < high && high - vma.end >= len {
-                return Some(high - len);
+            if vma.end < high
+                && let Some(found) = fits(vma.end, high)
+            {
+                return Some(found);
             }
             high = high.min(guarded_start(*start, vma));
         }
-        (high >= min && high - min >= len).then(|| high - len)
+        fits(min, high)
     }
 }

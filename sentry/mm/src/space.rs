@@ -21,10 +21,11 @@ impl Space {
         Space { free: BTreeMap::new(), end: start, limit }
     }
 
-    /// Takes `len` bytes, aligned to `align`, a power of two.
-    pub(crate) fn take(&mut self, len: u64, align: u64) -> Option<FrameRange> {
+    /// Takes `len` bytes that begin `phase` behind a multiple of `align`, a power of two.
+    pub(crate) fn take(&mut self, len: u64, align: u64, phase: u64) -> Option<FrameRange> {
+        let next = |start: u64| start.checked_add(phase.wrapping_sub(start) & (align - 1));
         let found = self.free.iter().take(FIRST_FIT_SCAN).find_map(|(start, end)| {
-            let at = start.checked_next_multiple_of(align)?;
+            let at = next(*start)?;
             (at.checked_add(len)? <= *end).then_some((*start, *end, at))
         });
         if let Some((start, end, at)) = found {
@@ -37,7 +38,7 @@ impl Space {
             }
             return Some(FrameRange { start: at, end: at + len });
         }
-        let start = self.end.checked_next_multiple_of(align)?;
+        let start = next(self.end)?;
         let end = start.checked_add(len).filter(|end| *end <= self.limit)?;
         if self.end < start {
             self.free.insert(self.end, start);
@@ -63,5 +64,24 @@ impl Space {
         } else {
             self.free.insert(start, end);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_begins_where_it_should_and_the_rest_is_free() {
+        let mut space = Space::new(0, 64);
+        let range = |start, end| Some(FrameRange { start, end });
+        assert_eq!(space.take(8, 16, 4), range(4, 12));
+        assert_eq!(space.take(16, 16, 4), range(20, 36));
+        assert_eq!(space.take(8, 4, 0), range(12, 20));
+        assert_eq!(space.take(4, 4, 0), range(0, 4));
+        assert_eq!(space.take(32, 4, 0), None);
+        space.give_back(FrameRange { start: 4, end: 20 });
+        assert_eq!(space.take(4, 16, 8), range(8, 12));
+        assert_eq!(space.take(28, 4, 0), range(36, 64));
     }
 }
