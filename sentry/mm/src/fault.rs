@@ -4,6 +4,7 @@ use crate::mm::{Inner, push_map};
 use crate::vma::{Pma, Vma, find_pma, find_vma, insert_pma, page_down, take_pmas};
 use crate::{FrameRange, MapFault, MemoryManager, MmLimits, PAGE_SIZE, VmFlags};
 use platform::{AccessType, MapOp, Prot};
+use sentry_uapi::Errno;
 use sentry_uapi::errno::EFAULT;
 use sentry_uapi::signal::{BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGSEGV};
 use std::sync::atomic::Ordering;
@@ -13,6 +14,9 @@ pub(crate) const EAGER_ANON: u64 = 1 << 34;
 /// Up to this size it gets its memory with its frames: what is so small is used as a rule, and a fault costs four times
 /// what a page does that is entered with others.
 const POPULATED_ANON: u64 = 64 << 10;
+/// Up to this size, file pages are entered in the host's page tables with the mapping. The host enters as many at a fault, so
+/// more would cost more than it saves: of a library, a program touches a part.
+const POPULATED_FILE: u64 = 64 << 10;
 /// File pages entered by one fault.
 const FILE_CLUSTER: u64 = 256 << 10;
 /// The same where they are the host's, so that nothing is read.
@@ -47,6 +51,17 @@ impl From<MapFault> for FaultError {
         match fault {
             MapFault::Bus => FaultError::Signal { signo: SIGBUS, code: BUS_ADRERR },
             MapFault::OutOfMemory => FaultError::OutOfMemory,
+        }
+    }
+}
+
+impl FaultError {
+    /// Why frames could not be copied.
+    pub(crate) fn of_copy(error: Errno) -> FaultError {
+        match error {
+            // The host's file has become shorter.
+            EFAULT => MapFault::Bus.into(),
+            _ => FaultError::OutOfMemory,
         }
     }
 }
@@ -238,7 +253,7 @@ impl MemoryManager {
             }
             let pma = Pma { end, frame: frames.start, write_protected, anonymous: false, shown: None };
             insert_pma(&mut inner.pmas, at, pma);
-            push_map(&self.memory, &mut ops, at, &pma, vma, true);
+            push_map(&self.memory, &mut ops, at, &pma, vma, end - at <= POPULATED_FILE);
             if let Some(sites) = self.sites_shown(start, vma) {
                 self.show_known(inner, &mut ops, sites, vma, at, vma.file_offset(start, at));
             }
@@ -304,11 +319,7 @@ impl MemoryManager {
             from = page;
         }
         let len = to - from;
-        let frames = self.memory.allocate_copy(frame_at(from), len).map_err(|e| match e {
-            // The host's file has become shorter.
-            EFAULT => FaultError::from(MapFault::Bus),
-            _ => FaultError::OutOfMemory,
-        })?;
+        let frames = self.memory.allocate_copy(frame_at(from), len).map_err(FaultError::of_copy)?;
         let old = inner.take_frames(from, to);
         let copy = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, copy);

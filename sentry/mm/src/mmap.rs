@@ -152,6 +152,11 @@ impl MemoryManager {
                 let _ = self.populate_locked(inner, from, to, false);
             }
             mapped
+        } else if MemoryManager::is_program_data(inner, vma, from, len) {
+            match self.map_copies(inner, start, vma, from, to) {
+                Err(FaultError::Signal { .. }) => Ok(()),
+                other => other,
+            }
         } else {
             let eager = match &vma.file {
                 Some(f) if f.mappable.is_host_mapped() => HOST_FILE_CLUSTER,

@@ -110,7 +110,7 @@ fn all_of_a_private_mapping_is_the_hosts_until_it_is_written_to() {
     mm.write_obj(a + 6 * P, &9_u8).unwrap();
     assert_eq!((byte(&mm, a + 6 * P), byte(&mm, a + 5 * P)), (9, 6));
     assert_eq!(mm.usage().resident, 7 * P);
-    let child = mm.fork().unwrap();
+    let child = mm.fork(0).unwrap();
     assert_eq!((host_at(&child, a), byte(&child, a + 6 * P)), (Some((fd, P)), 9));
     child.write_obj(a + 6 * P, &8_u8).unwrap();
     assert_eq!((byte(&mm, a + 6 * P), byte(&child, a + 6 * P)), (9, 8));
