@@ -4,7 +4,7 @@ use crate::fault::COW_CLUSTER;
 use crate::text::TextState;
 use crate::vma::{Pma, PmaMap, Vma, VmaMap, take_pmas};
 use crate::{FrameRange, MappedFile, MemoryFile, VmFlags};
-use platform::{AddressSpace, Backing, MapOp, Platform, PlatformError, Prot};
+use platform::{AddressSpace, MapOp, Platform, PlatformError, Prot};
 use sentry_auth::UserNamespace;
 use sentry_sync::{Mutex, RwLock, level};
 use sentry_uapi::Errno;
@@ -321,7 +321,5 @@ pub(crate) fn push_map(
         return;
     }
     let Some(backing) = memory.backing(pma.shown.unwrap_or(pma.frame)) else { return };
-    // The host enters its own pages around the one that is touched, and reads what it does not have.
-    let populate = populate && matches!(backing, Backing::Memory { .. });
     ops.push(MapOp::Map { addr: start, len: pma.end - start, prot, backing, populate });
 }
