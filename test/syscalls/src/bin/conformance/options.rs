@@ -12,7 +12,7 @@ usage: conformance [OPTION]...
   --native-only     run the suite natively, in no sandbox
   --as root,user    the users to run as (both)
   --host-tmp        give sandboxes a directory of the host's as /tmp, in place of their own memory
-  --filter TEXT     only cases whose names contain TEXT
+  --filter TEXT,... only cases whose names contain one of these, and none of those that begin with !
   --cases PATH      the suite's program (syscall-cases beside this program)
   --expected FILE   the list of expected failures (expected-failures.txt of the suite)
   --timeout SECONDS the limit of each case (10)
