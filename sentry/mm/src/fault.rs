@@ -318,8 +318,13 @@ impl MemoryManager {
         } else if !MemoryManager::is_program_data(inner, vma, start) {
             from = page;
         }
-        let len = to - from;
-        let frames = self.memory.allocate_copy(frame_at(from), len).map_err(FaultError::of_copy)?;
+        let mut frames = self.memory.allocate_copy(frame_at(from), to - from);
+        if frames == Err(EFAULT) {
+            // The host has cut the file short, but perhaps not here.
+            (from, to) = (page, page + PAGE_SIZE);
+            frames = self.memory.allocate_copy(frame_at(from), PAGE_SIZE);
+        }
+        let frames = frames.map_err(FaultError::of_copy)?;
         let old = inner.take_frames(from, to);
         let copy = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, copy);
