@@ -105,8 +105,10 @@ impl FileOps for HostFile {
     }
 
     fn mmap(&self, file: &File) -> Result<Arc<dyn Mappable>, Errno> {
-        let pages = host_inode(file.inode())?.pages_or_make();
+        let node = host_inode(file.inode())?;
+        let pages = node.pages_or_make();
         pages.use_fd(&self.fd, file.writable());
+        pages.use_reader(|| node.read_fd());
         Ok(pages.clone())
     }
 
@@ -134,7 +136,7 @@ impl FileOps for HostFile {
         node.changed();
         // What was moved has another place in the file now.
         let moves = mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE) != 0;
-        pages.forget(offset, if moves { u64::MAX - offset } else { len });
+        pages.forget(offset, if moves { u64::MAX - offset } else { len }, moves);
         Ok(())
     }
 

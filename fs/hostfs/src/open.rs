@@ -21,9 +21,11 @@ impl HostInode {
         if let Some(fd) = self.write.get() {
             return Ok(fd);
         }
-        if write {
-            return self.open_write();
-        }
+        if write { self.open_write() } else { self.read_fd() }
+    }
+
+    /// A descriptor that is for reading only.
+    pub(crate) fn read_fd(&self) -> Result<Arc<OwnedFd>, Errno> {
         match self.read.get() {
             Some(fd) => Ok(fd),
             None => {

@@ -1,14 +1,19 @@
 //! Contents of host files that are mapped, as frames. Linux: mm/filemap.c.
 //!
-//! A fault reads a cluster of the file into frames. Pages given out for shared writing count as modified from then on,
+//! Where the platform can map host files, frames are pages of the host's page cache: nothing is copied, and all that
+//! happens to the file is seen at once. They are for reading only. From the first shared mapping that may write, and where
+//! the host does not let the file be mapped, pages are copied into the memory file instead. A page is the one or the other.
+//!
+//! Of what is copied, a fault reads a cluster of the file into frames. Pages given out for shared writing count as modified from then on,
 //! since nothing tells when a guest writes to them; they are written back by msync(2), fsync(2), when the last such
 //! mapping goes, and at close.
 
 use crate::super_block::HostShared;
 use fs_vfs::{ExtentAt, Extents};
+use platform_host::file_window;
 use platform_host::fs::{self, HostStat};
 use platform_host::io::{preadv, pwritev};
-use sentry_mm::{CallSites, FrameRange, IoDst, IoSrc, MapFault, Mappable, MappingSet, PAGE_SIZE};
+use sentry_mm::{CallSites, FrameRange, IoDst, IoSrc, MAX_PIECE, MapFault, Mappable, MappingSet, PAGE_SIZE};
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EBADF, EIO, ENOMEM};
@@ -24,6 +29,12 @@ const CLUSTER_MAX: u64 = 256 << 10;
 /// Bytes read at once on their way into frames; divides a cluster.
 const BOUNCE: usize = 64 << 10;
 
+/// A piece of the host's page cache ends at a multiple of this, so that a file may grow within it.
+const PIECE_STEP: u64 = 16 << 20;
+
+/// What a piece counts for among cached bytes: a descriptor, mappings, page tables.
+const PIECE_COST: u64 = 64 << 10;
+
 /// The mapped contents of one file.
 pub(crate) struct HostPages {
     this: Weak<HostPages>,
@@ -33,11 +44,35 @@ pub(crate) struct HostPages {
     mappings: MappingSet,
     call_sites: CallSites,
     has_dirty: AtomicBool,
+    /// No page is one of the host's from now on.
+    copies: AtomicBool,
+}
+
+/// A descriptor to map the file by.
+#[derive(Default)]
+enum Reader {
+    /// Nobody has looked for one, or there was none just then.
+    #[default]
+    Unknown,
+    /// The file cannot be mapped, or not executable.
+    Refused,
+    /// It cannot be written through.
+    Found(Arc<OwnedFd>),
 }
 
 #[derive(Default)]
 struct Data {
+    /// Pages copied into the memory file.
     extents: Extents,
+    /// Pages of the host's page cache.
+    host: Extents,
+    /// How many pieces are counted as cached.
+    pieces: u64,
+    reader: Reader,
+    /// Where the file ended when pages of the host's were last given out.
+    host_size: u64,
+    /// Address spaces are being told that pages of the host's have gone.
+    leaving: bool,
     /// Modified, or perhaps so: disjoint runs of pages, by start.
     dirty: BTreeMap<u64, u64>,
     /// Shared mappings that may write.
@@ -88,6 +123,35 @@ impl Data {
     }
 }
 
+/// Frames that are no longer the file's.
+struct Gone {
+    frames: Vec<FrameRange>,
+    /// Bytes that were counted as cached for them.
+    counted: u64,
+}
+
+impl Gone {
+    fn take(data: &mut Data, start: u64, end: u64) -> Gone {
+        let mut gone = Gone::take_host(data, start, end);
+        let copied = data.extents.remove(start, end);
+        gone.counted += copied.iter().map(|frames| frames.len()).sum::<u64>();
+        gone.frames.extend(copied);
+        gone
+    }
+
+    fn take_host(data: &mut Data, start: u64, end: u64) -> Gone {
+        data.host_size = 0;
+        let frames = data.host.remove(start, end);
+        // A piece counts until all of them have gone.
+        let pieces = if data.host.is_end(0) { std::mem::take(&mut data.pieces) } else { 0 };
+        Gone { frames, counted: pieces * PIECE_COST }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
 impl HostPages {
     pub(crate) fn new(fs: Arc<HostShared>) -> Arc<HostPages> {
         Arc::new_cyclic(|this| HostPages {
@@ -98,7 +162,74 @@ impl HostPages {
             mappings: MappingSet::default(),
             call_sites: CallSites::default(),
             has_dirty: AtomicBool::new(false),
+            copies: AtomicBool::new(false),
         })
+    }
+
+    /// The file is about to be mapped. `open` gives a descriptor that is for reading only.
+    pub(crate) fn use_reader(&self, open: impl FnOnce() -> Result<Arc<OwnedFd>, Errno>) {
+        let is_known = |data: &Data| !matches!(data.reader, Reader::Unknown);
+        if !self.is_host_mapped() || is_known(&self.data.lock()) {
+            return;
+        }
+        // A stub that cannot map what it is told to is lost, so this is found out first.
+        let Ok(fd) = open() else { return };
+        let reader = if file_window::may_execute(fd.as_fd()) { Reader::Found(fd) } else { Reader::Refused };
+        let mut data = self.data.lock();
+        if !is_known(&data) {
+            data.reader = reader;
+        }
+    }
+
+    /// Pages of the host's page cache from `offset` on, with a reference for the caller; beside them how many bytes count
+    /// as cached that did not before. `None` if they cannot be had.
+    fn host_pages(
+        &self,
+        data: &mut Data,
+        offset: u64,
+        max: u64,
+    ) -> Result<Option<(FrameRange, u64)>, MapFault> {
+        let Reader::Found(fd) = &data.reader else { return Ok(None) };
+        if self.copies.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        if offset >= page_up(data.host_size) {
+            let stat = fs::stat(fd.as_fd()).map_err(|_| MapFault::Bus)?;
+            data.host_size = stat.size;
+            if !self.fs.exclusive() {
+                data.seen.get_or_insert((stat.size, stat.mtime));
+            }
+        }
+        let end = page_up(data.host_size);
+        if offset >= end {
+            return Err(MapFault::Bus);
+        }
+        let mut cost = 0;
+        let frames = match data.host.at(offset) {
+            ExtentAt::Data(frames) => frames,
+            ExtentAt::Hole(until) => {
+                let ExtentAt::Hole(copied) = data.extents.at(offset) else { return Ok(None) };
+                let most = (offset & !(MAX_PIECE - 1)).saturating_add(MAX_PIECE);
+                let room = end.checked_next_multiple_of(PIECE_STEP).unwrap_or(end);
+                let len = until.min(copied).min(most).min(room) - offset;
+                let frames = match self.fs.memory.map_host_file(fd, offset, len) {
+                    Ok(frames) => frames,
+                    Err(e) => {
+                        if e != ENOMEM {
+                            data.reader = Reader::Refused;
+                        }
+                        return Ok(None);
+                    }
+                };
+                data.host.insert(offset, frames);
+                data.pieces += 1;
+                cost = PIECE_COST;
+                frames
+            }
+        };
+        let frames = frames.slice(0, max.min(end - offset));
+        self.fs.memory.inc_ref(frames);
+        Ok(Some((frames, cost)))
     }
 
     /// Pages are read, and if it is for that, written through this descriptor from now on.
@@ -127,7 +258,10 @@ impl HostPages {
 
     /// Reads a cluster at `offset` (aligned), where nothing is cached. Returns the bytes cached, none at the end.
     fn fill(&self, data: &mut Data, offset: u64, max: u64) -> Result<u64, Errno> {
-        let ExtentAt::Hole(until) = data.extents.at(offset) else { return Ok(0) };
+        let ExtentAt::Hole(mut until) = data.extents.at(offset) else { return Ok(0) };
+        if let ExtentAt::Hole(mapped) = data.host.at(offset) {
+            until = until.min(mapped);
+        }
         let before = data.extents.ending_at(offset).map_or(0, FrameRange::len);
         let cluster = max.max(before).clamp(CLUSTER_MIN, CLUSTER_MAX).min(until - offset);
         let fd = data.fd()?;
@@ -281,12 +415,13 @@ impl HostPages {
                 self.fs.memory.zero(part.start, part.len())?;
             }
         }
-        self.forget(page_up(size), u64::MAX - page_up(size));
+        self.forget(page_up(size), u64::MAX - page_up(size), true);
         Ok(())
     }
 
-    /// Drops the frames of a range, modified or not, and takes them out of all address spaces.
-    pub(crate) fn forget(&self, offset: u64, len: u64) {
+    /// Drops the frames of a range, modified or not, and takes them out of all address spaces; with `even_private` also what
+    /// was copied from them there.
+    pub(crate) fn forget(&self, offset: u64, len: u64, even_private: bool) {
         self.call_sites.forget();
         let end = page_up(offset.saturating_add(len));
         let gone = {
@@ -295,18 +430,18 @@ impl HostPages {
             self.has_dirty.store(!data.dirty.is_empty(), Ordering::SeqCst);
             data.seen = None;
             self.generation.fetch_add(1, Ordering::SeqCst);
-            data.extents.remove(page_down(offset), end)
+            Gone::take(&mut data, page_down(offset), end)
         };
         if gone.is_empty() {
             return;
         }
-        self.mappings.invalidate(self, page_down(offset), end - page_down(offset), true);
+        self.mappings.invalidate(self, page_down(offset), end - page_down(offset), even_private);
         self.free(&gone);
     }
 
-    fn free(&self, gone: &[FrameRange]) {
-        for frames in gone {
-            self.fs.uncount_cached(frames.len());
+    fn free(&self, gone: &Gone) {
+        self.fs.uncount_cached(gone.counted);
+        for frames in &gone.frames {
             self.fs.memory.dec_ref(*frames);
         }
     }
@@ -316,7 +451,7 @@ impl HostPages {
     /// For files that nobody maps: address spaces are not told, since this runs in a fault, under the lock of one. A
     /// mapping that comes in between keeps clean frames the cache no longer knows, which is harmless.
     pub(crate) fn drop_clean(&self) -> bool {
-        let gone = {
+        let (gone, reader) = {
             let mut data = self.data.lock();
             if !data.dirty.is_empty() {
                 return false;
@@ -324,8 +459,9 @@ impl HostPages {
             data.seen = None;
             data.counted = false;
             self.generation.fetch_add(1, Ordering::SeqCst);
-            data.extents.remove(0, u64::MAX)
+            (Gone::take(&mut data, 0, u64::MAX), std::mem::take(&mut data.reader))
         };
+        drop(reader);
         self.free(&gone);
         true
     }
@@ -334,7 +470,7 @@ impl HostPages {
     pub(crate) fn revalidate(&self, stat: &HostStat) {
         let seen = self.data.lock().seen;
         if seen.is_some_and(|seen| seen != (stat.size, stat.mtime)) && !self.has_dirty() {
-            self.forget(0, u64::MAX);
+            self.forget(0, u64::MAX, false);
         }
     }
 
@@ -357,11 +493,18 @@ impl Mappable for HostPages {
             if let Some(frames) = self.find(&mut data, offset, max, write) {
                 return Ok(frames);
             }
-            let filled = self.fill(&mut data, offset, max).map_err(|e| match e {
-                ENOMEM => MapFault::OutOfMemory,
-                _ => MapFault::Bus,
-            })?;
-            let frames = self.find(&mut data, offset, max, write).ok_or(MapFault::Bus)?;
+            let host = if write { None } else { self.host_pages(&mut data, offset, max)? };
+            let (frames, filled) = match host {
+                Some((frames, 0)) => return Ok(frames),
+                Some(mapped) => mapped,
+                None => {
+                    let filled = self.fill(&mut data, offset, max).map_err(|e| match e {
+                        ENOMEM => MapFault::OutOfMemory,
+                        _ => MapFault::Bus,
+                    })?;
+                    (self.find(&mut data, offset, max, write).ok_or(MapFault::Bus)?, filled)
+                }
+            };
             let first = !std::mem::replace(&mut data.counted, true);
             (frames, filled, first)
         };
@@ -369,6 +512,30 @@ impl Mappable for HostPages {
             self.fs.count_cached(filled, &this, first);
         }
         Ok(frames)
+    }
+
+    fn is_host_mapped(&self) -> bool {
+        self.fs.memory.uses_host_files() && !self.copies.load(Ordering::SeqCst)
+    }
+
+    fn before_map_writable(&self) {
+        let gone = {
+            let mut data = self.data.lock();
+            if self.copies.swap(true, Ordering::SeqCst) && !data.leaving {
+                return;
+            }
+            let gone = Gone::take_host(&mut data, 0, u64::MAX);
+            data.leaving |= !gone.is_empty();
+            if !data.leaving {
+                return;
+            }
+            self.generation.fetch_add(1, Ordering::SeqCst);
+            gone
+        };
+        // Whoever comes second while this goes on does the same, and so waits until it is done.
+        self.mappings.invalidate(self, 0, u64::MAX, false);
+        self.data.lock().leaving = false;
+        self.free(&gone);
     }
 
     fn generation(&self) -> u64 {
@@ -392,7 +559,7 @@ impl Mappable for HostPages {
 
 impl Drop for HostPages {
     fn drop(&mut self) {
-        let gone = self.data.get_mut().extents.remove(0, u64::MAX);
+        let gone = Gone::take(self.data.get_mut(), 0, u64::MAX);
         self.free(&gone);
     }
 }

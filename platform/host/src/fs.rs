@@ -320,10 +320,19 @@ pub fn rename_at(
     flags: u32,
 ) -> Result<(), Errno> {
     let (old, new) = (component(old)?, component(new)?);
+    // Without flags the C library would make the older call, which the sentry's filter does not know.
     // SAFETY: both are C strings.
-    check(unsafe {
-        libc::renameat2(old_dir.as_raw_fd(), old.as_ptr(), new_dir.as_raw_fd(), new.as_ptr(), flags)
-    })
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            old_dir.as_raw_fd(),
+            old.as_ptr(),
+            new_dir.as_raw_fd(),
+            new.as_ptr(),
+            flags,
+        )
+    };
+    check(i32::try_from(result).unwrap_or(-1))
 }
 
 /// Changes the size.

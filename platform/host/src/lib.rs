@@ -10,6 +10,7 @@ pub mod clone;
 pub mod cpu;
 pub mod eventfd;
 pub mod fd;
+pub mod file_window;
 pub mod fs;
 pub mod futex;
 pub mod io;

@@ -21,7 +21,7 @@ unsafe impl Sync for MemoryWindow {}
 pub const NOWHERE: usize = 4 << 20;
 
 /// Address space that nothing is behind, at a place of the kernel's choice.
-fn reserve(len: usize) -> Result<*mut libc::c_void, Errno> {
+pub(crate) fn reserve(len: usize) -> Result<*mut libc::c_void, Errno> {
     // SAFETY: a fresh mapping; nothing else is touched.
     let place = unsafe {
         libc::mmap(
@@ -36,8 +36,19 @@ fn reserve(len: usize) -> Result<*mut libc::c_void, Errno> {
     if place == libc::MAP_FAILED { Err(errno(nix::errno::Errno::last())) } else { Ok(place) }
 }
 
-fn errno(e: nix::errno::Errno) -> Errno {
+pub(crate) fn errno(e: nix::errno::Errno) -> Errno {
     Errno::from_raw(e as i32)
+}
+
+/// Whether each page of a range of our own has memory behind it; none has where there is no range.
+pub(crate) fn mincore(ptr: Option<*mut u8>, len: u64) -> Vec<bool> {
+    let pages = usize::try_from(len / 4096).unwrap_or(0);
+    let mut present = vec![0u8; pages];
+    if let (Some(ptr), Ok(len)) = (ptr, usize::try_from(len)) {
+        // SAFETY: the range lies in our mapping and the vector has a byte for each of its pages.
+        unsafe { libc::mincore(ptr.cast(), len, present.as_mut_ptr()) };
+    }
+    present.into_iter().map(|b| b & 1 != 0).collect()
 }
 
 impl MemoryWindow {
@@ -125,13 +136,7 @@ impl MemoryWindow {
 
     /// Whether each page of the range has host memory behind it. Linux: mincore(2).
     pub fn mincore(&self, offset: u64, len: u64) -> Vec<bool> {
-        let pages = usize::try_from(len / 4096).unwrap_or(0);
-        let mut present = vec![0u8; pages];
-        if let (Some(ptr), Ok(len)) = (self.ptr(offset, len), usize::try_from(len)) {
-            // SAFETY: the range lies in our mapping and the vector has a byte for each of its pages.
-            unsafe { libc::mincore(ptr.cast(), len, present.as_mut_ptr()) };
-        }
-        present.into_iter().map(|b| b & 1 != 0).collect()
+        mincore(self.ptr(offset, len), len)
     }
 }
 

@@ -32,14 +32,22 @@ impl ScriptedPlatform {
 }
 
 /// What is mapped at an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mapped {
+#[derive(Clone, Debug)]
+struct Mapped {
     /// One past the last address of the run.
-    pub end: u64,
-    /// Offset in the memory file.
-    pub offset: u64,
-    /// Access.
-    pub prot: Prot,
+    end: u64,
+    backing: Backing,
+    prot: Prot,
+}
+
+impl Mapped {
+    /// What is behind the byte that is `delta` further on.
+    fn backing_at(&self, delta: u64) -> Backing {
+        match &self.backing {
+            Backing::Memory { offset } => Backing::Memory { offset: offset + delta },
+            Backing::HostFile { fd, offset } => Backing::HostFile { fd: fd.clone(), offset: offset + delta },
+        }
+    }
 }
 
 /// An address space that remembers its mappings.
@@ -52,15 +60,23 @@ pub struct ScriptedAddressSpace {
 impl ScriptedAddressSpace {
     /// Offset in the memory file and access at `addr`.
     pub fn lookup(&self, addr: u64) -> Option<(u64, Prot)> {
+        match self.lookup_backing(addr)? {
+            (Backing::Memory { offset }, prot) => Some((offset, prot)),
+            (Backing::HostFile { .. }, _) => None,
+        }
+    }
+
+    /// What is mapped at `addr`, which may be a host file, and the access.
+    pub fn lookup_backing(&self, addr: u64) -> Option<(Backing, Prot)> {
         let mapped = self.mapped.lock();
         let (start, m) = mapped.range(..=addr).next_back().filter(|(_, m)| m.end > addr)?;
-        Some((m.offset + (addr - start), m.prot))
+        Some((m.backing_at(addr - start), m.prot))
     }
 }
 
 fn cut(mapped: &mut BTreeMap<u64, Mapped>, addr: u64) {
     if let Some((start, m)) = mapped.range_mut(..addr).next_back().filter(|(_, m)| m.end > addr) {
-        let tail = Mapped { offset: m.offset + (addr - start), ..*m };
+        let tail = Mapped { backing: m.backing_at(addr - start), ..m.clone() };
         m.end = addr;
         mapped.insert(addr, tail);
     }
@@ -78,11 +94,10 @@ impl AddressSpace for ScriptedAddressSpace {
             cut(&mut mapped, addr);
             cut(&mut mapped, addr + len);
             match op {
-                MapOp::Map { prot, backing: Backing::Memory { offset }, .. } => {
+                MapOp::Map { prot, backing, .. } => {
                     mapped.retain(|s, _| *s < addr || *s >= addr + len);
-                    mapped.insert(addr, Mapped { end: addr + len, offset, prot });
+                    mapped.insert(addr, Mapped { end: addr + len, backing, prot });
                 }
-                MapOp::Map { .. } => return Err(PlatformError::Unavailable("no host files here".into())),
                 MapOp::Unmap { .. } => mapped.retain(|s, _| *s < addr || *s >= addr + len),
                 MapOp::Protect { prot, .. } => {
                     for (_, m) in mapped.range_mut(addr..addr + len) {
@@ -113,7 +128,7 @@ impl Platform for ScriptedPlatform {
     }
 
     fn maps_host_files(&self) -> bool {
-        false
+        true
     }
 
     fn new_address_space(&self) -> Result<Arc<dyn AddressSpace>, PlatformError> {

@@ -48,6 +48,9 @@ pub fn run(
         Some(mut score) => score.of_stubs(make),
         None => make(),
     }?;
+    if platform.maps_host_files() {
+        memory.use_host_files().map_err(|e| anyhow!("cannot reserve address space for host files: {e}"))?;
+    }
     let clocks = Arc::new(Clocks::host());
     let vdso = Vdso::new(&memory, &clocks, LINUX_VERSION_CODE, true)
         .map_err(|e| anyhow!("cannot make the vDSO: {e}"))?;

@@ -406,7 +406,8 @@ fn map_image<R: FnMut() -> u64>(
                     file: Some(mapped.clone()),
                     offset: f.offset,
                 }),
-                populate: true,
+                // What has to be read is read at once; the host's own pages need no reading.
+                populate: !mappable.is_host_mapped(),
                 ..MmapRequest::anonymous(Placement::Fixed(f.addr), f.len, segment.prot)
             };
             mm.mmap(&request, limits)?;

@@ -4,6 +4,8 @@ use crate::mm::{Inner, push_map};
 use crate::vma::{Pma, Vma, find_pma, find_vma, insert_pma, page_down, take_pmas};
 use crate::{FrameRange, MapFault, MemoryManager, MmLimits, PAGE_SIZE, VmFlags};
 use platform::{AccessType, MapOp, Prot};
+use sentry_uapi::Errno;
+use sentry_uapi::errno::EFAULT;
 use sentry_uapi::signal::{BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGSEGV};
 use std::sync::atomic::Ordering;
 
@@ -17,6 +19,8 @@ const POPULATED_ANON: u64 = 64 << 10;
 const POPULATED_FILE: u64 = 64 << 10;
 /// File pages entered by one fault.
 const FILE_CLUSTER: u64 = 256 << 10;
+/// The same where they are the host's, so that nothing is read.
+pub(crate) const HOST_FILE_CLUSTER: u64 = 1 << 30;
 /// Least and most that one copy-on-write fault copies: twice as much with each since the last fork.
 pub(crate) const COW_CLUSTER: u64 = 32 << 10;
 const COW_CLUSTER_MAX: u64 = 256 << 10;
@@ -47,6 +51,17 @@ impl From<MapFault> for FaultError {
         match fault {
             MapFault::Bus => FaultError::Signal { signo: SIGBUS, code: BUS_ADRERR },
             MapFault::OutOfMemory => FaultError::OutOfMemory,
+        }
+    }
+}
+
+impl FaultError {
+    /// Why frames could not be copied.
+    pub(crate) fn of_copy(error: Errno) -> FaultError {
+        match error {
+            // The host's file has become shorter.
+            EFAULT => MapFault::Bus.into(),
+            _ => FaultError::OutOfMemory,
         }
     }
 }
@@ -144,7 +159,7 @@ impl MemoryManager {
             Some((pma_start, pma)) => {
                 // Mapped already; map it again in case the address space does not know yet. That is no change.
                 let mut ops = Vec::new();
-                push_map(&mut ops, pma_start, &pma, &vma_slice(&vma), false);
+                push_map(&self.memory, &mut ops, pma_start, &pma, &vma_slice(&vma), false);
                 self.apply_again(ops).map_err(|_| FaultError::OutOfMemory)
             }
         }
@@ -167,8 +182,9 @@ impl MemoryManager {
             return self.map_anonymous(inner, vma, from, to);
         };
         let private_write = write && !vma.is_shared();
-        let from = low.max(page & !(FILE_CLUSTER - 1));
-        let to = high.min((page & !(FILE_CLUSTER - 1)) + FILE_CLUSTER);
+        let cluster = if f.mappable.is_host_mapped() { HOST_FILE_CLUSTER } else { FILE_CLUSTER };
+        let from = low.max(page & !(cluster - 1));
+        let to = high.min((page & !(cluster - 1)) + cluster);
         self.map_file(inner, start, vma, page, to, write && vma.is_shared())?;
         if from < page {
             // What lies before the page is a bonus: no error.
@@ -192,12 +208,12 @@ impl MemoryManager {
         let present = self.memory.allocate_present(to - from);
         let frames = match present {
             Some(frames) => frames,
-            None => self.memory.allocate(to - from, PAGE_SIZE).map_err(|_| FaultError::OutOfMemory)?,
+            None => self.memory.allocate_at(to - from, from).map_err(|_| FaultError::OutOfMemory)?,
         };
         let pma = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, pma);
         let mut ops = Vec::new();
-        push_map(&mut ops, from, &pma, vma, present.is_some() || to - from <= POPULATED_ANON);
+        push_map(&self.memory, &mut ops, from, &pma, vma, present.is_some() || to - from <= POPULATED_ANON);
         self.apply(ops).map_err(|_| FaultError::OutOfMemory)
     }
 
@@ -237,7 +253,7 @@ impl MemoryManager {
             }
             let pma = Pma { end, frame: frames.start, write_protected, anonymous: false, shown: None };
             insert_pma(&mut inner.pmas, at, pma);
-            push_map(&mut ops, at, &pma, vma, end - at <= POPULATED_FILE);
+            push_map(&self.memory, &mut ops, at, &pma, vma, end - at <= POPULATED_FILE);
             if let Some(sites) = self.sites_shown(start, vma) {
                 self.show_known(inner, &mut ops, sites, vma, at, vma.file_offset(start, at));
             }
@@ -302,13 +318,18 @@ impl MemoryManager {
         } else if !MemoryManager::is_program_data(inner, vma, start) {
             from = page;
         }
-        let len = to - from;
-        let frames = self.memory.allocate_copy(frame_at(from), len).map_err(|_| FaultError::OutOfMemory)?;
+        let mut frames = self.memory.allocate_copy(frame_at(from), to - from);
+        if frames == Err(EFAULT) {
+            // The host has cut the file short, but perhaps not here.
+            (from, to) = (page, page + PAGE_SIZE);
+            frames = self.memory.allocate_copy(frame_at(from), PAGE_SIZE);
+        }
+        let frames = frames.map_err(FaultError::of_copy)?;
         let old = inner.take_frames(from, to);
         let copy = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
         insert_pma(&mut inner.pmas, from, copy);
         let mut ops = Vec::new();
-        push_map(&mut ops, from, &copy, vma, true);
+        push_map(&self.memory, &mut ops, from, &copy, vma, true);
         let result = self.apply(ops).map_err(|_| FaultError::OutOfMemory);
         for range in old {
             self.memory.dec_ref(range);

@@ -69,7 +69,7 @@ impl MemoryManager {
                 budget -= len;
                 let copy = Pma { frame: frames.start, ..*pma };
                 child.pmas.insert(*start, copy);
-                push_map(&mut child_ops, *start, &copy, vma, true);
+                push_map(&self.memory, &mut child_ops, *start, &copy, vma, true);
                 continue;
             }
             pma.frames(*start).for_each(|frames| self.memory.inc_ref(frames));
@@ -81,7 +81,7 @@ impl MemoryManager {
                 }
             }
             child.pmas.insert(*start, *pma);
-            push_map(&mut child_ops, *start, pma, vma, false);
+            push_map(&self.memory, &mut child_ops, *start, pma, vma, false);
         }
         let info = self.info();
         let vmas: Vec<Vma> = child.vmas.values().cloned().collect();

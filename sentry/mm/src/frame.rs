@@ -1,6 +1,6 @@
-//! Ranges of frames: byte offsets into the memory file.
+//! Ranges of frames: byte offsets into the memory file, or behind its end for those of host files.
 
-/// A half-open, page-aligned range of the memory file.
+/// A half-open range of frames, page-aligned where it is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameRange {
     /// First byte.

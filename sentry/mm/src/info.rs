@@ -2,7 +2,7 @@
 
 use crate::mm::Inner;
 use crate::vma::{Vma, VmaFile, find_vma};
-use crate::{MemoryManager, PAGE_SIZE, VmFlags};
+use crate::{FrameRange, MemoryManager, VmFlags};
 use platform::Prot;
 
 /// One mapping.
@@ -79,13 +79,10 @@ impl MemoryManager {
     pub fn usage_of(&self, start: u64, end: u64) -> VmaUsage {
         let inner = self.inner.read();
         let mut usage = VmaUsage::default();
-        for (present, page) in self.present_pages(&inner, start, end) {
-            if present {
-                usage.resident += PAGE_SIZE;
-                if crate::vma::find_pma(&inner.pmas, page).is_some_and(|(_, p)| p.anonymous) {
-                    usage.anonymous += PAGE_SIZE;
-                }
-            }
+        for (pma, frames) in inner.frames_in(start, end) {
+            let present = self.memory.resident_in(frames);
+            usage.resident += present;
+            usage.anonymous += if pma.anonymous { present } else { 0 };
         }
         usage
     }
@@ -109,8 +106,8 @@ impl MemoryManager {
             }
         }
         for (start, pma) in &inner.pmas {
-            let frames = crate::FrameRange { start: pma.frame, end: pma.frame + (pma.end - start) };
-            let present = self.memory.mincore(frames).into_iter().filter(|p| *p).count() as u64 * PAGE_SIZE;
+            let frames = FrameRange { start: pma.frame, end: pma.frame + (pma.end - start) };
+            let present = self.memory.resident_in(frames);
             usage.resident += present;
             if !pma.anonymous {
                 let shm = crate::vma::find_vma(&inner.vmas, *start)

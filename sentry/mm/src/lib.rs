@@ -1,13 +1,14 @@
 //! Guest memory: the memory file, address spaces, faults, and access to guest memory from the sentry.
 //!
-//! Linux: mm/. Every guest page is a page of one host memory file, so the sentry reaches it through a mapping of its own
-//! and the platform is only told what to map where.
+//! Linux: mm/. Every guest page is a page of one host memory file, or of a host file that nobody writes to by a mapping; so
+//! the sentry reaches it through a mapping of its own, and the platform is only told what to map where.
 
 mod brk;
 mod call_sites;
 mod fault;
 mod fork;
 mod frame;
+mod host_frames;
 mod info;
 mod madvise;
 mod mappable;
@@ -20,6 +21,7 @@ mod mremap;
 mod program;
 mod remap;
 mod shared_anon;
+mod space;
 mod text;
 mod uaccess;
 mod uio;
@@ -29,6 +31,7 @@ mod warm;
 pub use call_sites::{CallSite, CallSites, Cave};
 pub use fault::{FaultError, FaultHistory};
 pub use frame::FrameRange;
+pub use host_frames::MAX_PIECE;
 pub use info::{MmUsage, VmaInfo, VmaUsage};
 pub use madvise::Advice;
 pub use mappable::{MapFault, Mappable, MappedFile, MappingSet};

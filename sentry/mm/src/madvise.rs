@@ -104,6 +104,9 @@ impl MemoryManager {
                     punched?;
                 }
             }
+            Advice::WillNeed if vma.file.as_ref().is_some_and(|f| f.mappable.is_host_mapped()) => {
+                inner.host_frames(at, stop).for_each(|frames| self.memory.will_need(frames));
+            }
             Advice::WillNeed => {
                 let _ = self.populate_locked(inner, at, stop, false);
             }

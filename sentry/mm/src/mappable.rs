@@ -26,6 +26,16 @@ pub trait Mappable: Send + Sync {
     /// `write` says that the caller will write to them through a shared mapping.
     fn map_pages(&self, offset: u64, max: u64, write: bool) -> Result<FrameRange, MapFault>;
 
+    /// Whether pages may come from the host's page cache, so that giving out many costs no more than one does. Those that do
+    /// are no frames of the memory file, and nobody can write to them.
+    fn is_host_mapped(&self) -> bool {
+        false
+    }
+
+    /// A shared mapping that may write is about to be made: `map_pages` gives no pages out of the host's page cache from now
+    /// on, and none are mapped when this returns. The caller holds no lock.
+    fn before_map_writable(&self) {}
+
     /// A number that changes before any page that `map_pages` gave out stops belonging to the file (truncation, hole
     /// punching). The memory manager looks again after it has entered a page, and undoes the entry if it moved.
     fn generation(&self) -> u64;

@@ -1,4 +1,5 @@
-//! The sandbox's memory: every frame a guest can see is a page of one host memory file.
+//! The sandbox's memory: every frame a guest can see is a page of one host memory file, or of a host file
+//! ([`crate::host_frames`]).
 //!
 //! Frames are handed out in ranges and counted by range: an interval map holds one run per stretch of equal count, so a
 //! large mapping that was never shared costs one entry. A frame whose count falls to zero goes back to the host, but
@@ -6,8 +7,11 @@
 //!
 //! Linux: mm/page_alloc.c, with ranges for pages; the pins play the part of RCU.
 
+use crate::host_frames::{Piece, Pieces, in_window, is_host};
+use crate::space::Space;
 use crate::warm::{MAX_RUN, Warm};
 use crate::{FrameRange, IoSrc, MAX_VIEW};
+use platform_host::file_window::FileWindow;
 use platform_host::io::{HostSeg, MAX_SEGS, pwritev};
 use platform_host::memfd::{MemoryWindow, NOWHERE};
 use platform_host::uaccess;
@@ -16,44 +20,51 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::{EFAULT, ENOMEM};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Size of a page.
 pub const PAGE_SIZE: u64 = 4096;
 
+/// Size of a huge page. Linux: `PMD_SIZE`.
+pub(crate) const HUGE_PAGE: u64 = 2 << 20;
+
 /// Size of the sparse file. The window costs address space only.
-const WINDOW: u64 = 1 << 44;
+pub(crate) const WINDOW: u64 = 1 << 44;
 
 const _: () = assert!(MAX_VIEW <= NOWHERE);
 
-/// How many free runs are looked at for one that fits before the file's end is used.
-const FIRST_FIT_SCAN: usize = 32;
+/// From this size on, bytes of a host file are read by a call: it costs less than the faults on pages that the sentry has not
+/// looked at yet, and does not have it keep them mapped.
+const HOST_READ: usize = 4096;
+
+/// Bytes whose presence is asked for at once.
+const MINCORE_CHUNK: u64 = 64 << 20;
 
 struct Run {
     end: u64,
     refs: u32,
 }
 
-#[derive(Default)]
-struct Frames {
+pub(crate) struct Frames {
     /// Allocated frames by start: maximal runs of equal count.
     runs: BTreeMap<u64, Run>,
-    /// Free frames by start, all zero, coalesced.
-    free: BTreeMap<u64, u64>,
-    /// Everything from here on was never handed out.
-    end: u64,
+    /// The free frames of the memory file are zero.
+    space: Space,
     /// Freed, but perhaps still seen through a pin taken in this or an earlier epoch.
     limbo: Vec<(u64, FrameRange)>,
     allocated: u64,
     /// Free frames that are not zero.
     warm: Warm,
+    pub(crate) host: Pieces,
 }
 
 /// The memory file of a sandbox.
 pub struct MemoryFile {
     window: MemoryWindow,
-    frames: Mutex<Frames, { level::MEMORY_FILE }>,
+    /// Where host files are seen, if they may be.
+    pub(crate) host: OnceLock<FileWindow>,
+    pub(crate) frames: Mutex<Frames, { level::MEMORY_FILE }>,
     epoch: AtomicU64,
     /// Pins alive that were taken in an even and in an odd epoch.
     pins: [AtomicUsize; 2],
@@ -73,7 +84,8 @@ impl MemoryFile {
         uaccess::install_fault_handlers();
         Ok(Arc::new(MemoryFile {
             window: MemoryWindow::new("runsc-memory", WINDOW)?,
-            frames: Mutex::new(Frames::default()),
+            host: OnceLock::new(),
+            frames: Mutex::new(Frames::new()),
             epoch: AtomicU64::new(2),
             pins: [AtomicUsize::new(0), AtomicUsize::new(0)],
             limit: AtomicU64::new(u64::MAX),
@@ -87,10 +99,21 @@ impl MemoryFile {
     /// # Errors
     /// `ENOMEM` when the window is exhausted. That the host has memory behind the frames is not promised.
     pub fn allocate(&self, len: u64, align: u64) -> Result<FrameRange, Errno> {
+        self.take(len, align, 0)
+    }
+
+    /// Allocates as [`Self::allocate`] does, for memory at `addr`: so that the host can put a huge page behind both where
+    /// there is room for one.
+    pub(crate) fn allocate_at(&self, len: u64, addr: u64) -> Result<FrameRange, Errno> {
+        let align = if len >= HUGE_PAGE { HUGE_PAGE } else { PAGE_SIZE };
+        self.take(len, align, addr & (align - 1))
+    }
+
+    fn take(&self, len: u64, align: u64, phase: u64) -> Result<FrameRange, Errno> {
         debug_assert!(len > 0 && len.is_multiple_of(PAGE_SIZE) && align.is_power_of_two());
         let mut f = self.frames.lock();
-        let start = f.take(len, align).ok_or(ENOMEM)?;
-        Ok(f.hand_out(FrameRange { start, end: start + len }))
+        let frames = f.space.take(len, align, phase).ok_or(ENOMEM)?;
+        Ok(f.hand_out(frames))
     }
 
     /// Allocates as [`Self::allocate`] does, but frames that have host memory behind them; `None` if there are none at hand.
@@ -106,7 +129,8 @@ impl MemoryFile {
     /// Allocates frames with the contents of `len` bytes from `from` on (page-aligned).
     ///
     /// # Errors
-    /// As [`Self::allocate`]; `ENOMEM` also when the host has no memory.
+    /// As [`Self::allocate`]; `ENOMEM` also when the host has no memory, `EFAULT` when it cannot read the file that `from`
+    /// is of.
     pub(crate) fn allocate_copy(&self, from: u64, len: u64) -> Result<FrameRange, Errno> {
         let warm = self.take_warm(len);
         let present = warm.is_some();
@@ -115,7 +139,7 @@ impl MemoryFile {
             if present { self.copy(from, frames.start, len) } else { self.write_pages(from, frames) };
         if copied.is_err() {
             self.dec_ref(frames);
-            return Err(ENOMEM);
+            return Err(if is_host(from) { EFAULT } else { ENOMEM });
         }
         Ok(frames)
     }
@@ -152,7 +176,7 @@ impl MemoryFile {
         let mut f = self.frames.lock();
         for range in f.warm.drain() {
             if self.window.punch_hole(range.start, range.len()).is_ok() {
-                f.give_back(range);
+                f.space.give_back(range);
             }
         }
     }
@@ -176,10 +200,15 @@ impl MemoryFile {
         }
         let now = self.epoch.load(Ordering::SeqCst);
         for r in freed {
-            f.allocated -= r.len();
+            if !is_host(r.start) {
+                f.allocated -= r.len();
+            }
             f.limbo.push((now, r));
         }
-        self.reclaim(&mut f);
+        let gone = self.reclaim(&mut f);
+        drop(f);
+        // Files are closed here, without the lock.
+        drop(gone);
     }
 
     /// The frames of the range that have more than one user, as the first run of equal answer: `(shared, length)`.
@@ -200,8 +229,9 @@ impl MemoryFile {
         (answer.unwrap_or(true), at - range.start)
     }
 
-    /// Frees what no pin can see any more. An epoch ends when no pin of the one before it is left.
-    fn reclaim(&self, f: &mut Frames) {
+    /// Frees what no pin can see any more; gives what is left of host files of which nothing is. An epoch ends when no pin
+    /// of the one before it is left.
+    fn reclaim(&self, f: &mut Frames) -> Vec<Piece> {
         for _ in 0..2 {
             let now = self.epoch.load(Ordering::SeqCst);
             let previous = usize::from((now - 1) & 1 == 1);
@@ -212,20 +242,22 @@ impl MemoryFile {
         }
         let now = self.epoch.load(Ordering::SeqCst);
         let mut keep = Vec::new();
+        let mut gone = Vec::new();
         for (epoch, range) in std::mem::take(&mut f.limbo) {
-            if epoch + 2 <= now {
-                if f.warm.wants(range)
-                    && self.window.mincore(range.start, range.len()).iter().all(|there| *there)
-                {
-                    f.warm.keep(range);
-                } else if self.window.punch_hole(range.start, range.len()).is_ok() {
-                    f.give_back(range);
-                }
-            } else {
+            if epoch + 2 > now {
                 keep.push((epoch, range));
+            } else if is_host(range.start) {
+                gone.extend(self.host.get().and_then(|window| f.host.unmap(window, range)));
+            } else if f.warm.wants(range)
+                && self.window.mincore(range.start, range.len()).iter().all(|there| *there)
+            {
+                f.warm.keep(range);
+            } else if self.window.punch_hole(range.start, range.len()).is_ok() {
+                f.space.give_back(range);
             }
         }
         f.limbo = keep;
+        gone
     }
 
     /// Pins the frames in use now.
@@ -258,7 +290,19 @@ impl MemoryFile {
 
     /// Whether each page of the range has host memory behind it.
     pub fn mincore(&self, range: FrameRange) -> Vec<bool> {
-        self.window.mincore(range.start, range.len())
+        match self.host.get().filter(|_| is_host(range.start)) {
+            Some(window) => window.mincore(in_window(range.start), range.len()),
+            None => self.window.mincore(range.start, range.len()),
+        }
+    }
+
+    /// Bytes of the range that have host memory behind them.
+    pub(crate) fn resident_in(&self, range: FrameRange) -> u64 {
+        let chunks = (0..range.len()).step_by(usize::try_from(MINCORE_CHUNK).unwrap_or(usize::MAX));
+        chunks
+            .map(|at| self.mincore(range.slice(at, MINCORE_CHUNK)).into_iter().filter(|there| *there).count())
+            .sum::<usize>() as u64
+            * PAGE_SIZE
     }
 
     /// Memory the sandbox may use, for `/proc/meminfo` and the overcommit check; `u64::MAX` without a limit.
@@ -278,10 +322,14 @@ impl MemoryFile {
     }
 
     /// The bytes from `offset` on, as memory the sentry may hand to the host. Valid while the caller holds a reference
-    /// to the frames or a [`Pin`] taken while it did.
+    /// to the frames or a [`Pin`] taken while it did. Those of a host file can only be read.
     pub fn segment(&self, offset: u64, len: u64) -> Result<HostSeg, Errno> {
-        let ptr = self.window.ptr(offset, len).ok_or(EFAULT)?;
-        // SAFETY: the range lies in the window, which lives as long as the file.
+        let ptr = match self.host.get().filter(|_| is_host(offset)) {
+            Some(window) => window.ptr(in_window(offset), len),
+            None => self.window.ptr(offset, len),
+        };
+        let ptr = ptr.ok_or(EFAULT)?;
+        // SAFETY: the range lies in one of the windows, which live as long as the file.
         Ok(unsafe { HostSeg::new(ptr, usize::try_from(len).map_err(|_| EFAULT)?) })
     }
 
@@ -297,6 +345,9 @@ impl MemoryFile {
     /// # Errors
     /// `EFAULT` outside the window, or when the host has no memory for a page.
     pub fn read_at(&self, offset: u64, dst: &mut [u8]) -> Result<(), Errno> {
+        if is_host(offset) && dst.len() >= HOST_READ {
+            return self.read_host(offset, dst);
+        }
         let src = self.segment(offset, dst.len() as u64)?;
         // SAFETY: the destination is a live slice, the source part of the window; they cannot overlap.
         let left = unsafe { uaccess::copy(dst.as_mut_ptr(), src.ptr(), dst.len()) };
@@ -315,8 +366,9 @@ impl MemoryFile {
     /// puts pages behind frames nobody has touched as it copies. Returns the bytes written.
     ///
     /// # Errors
-    /// `EFAULT` for a source that cannot be read; `ENOMEM`.
+    /// `EFAULT` for a source that cannot be read, and for frames of a host file; `ENOMEM`.
     pub fn fill(&self, frames: FrameRange, src: &mut IoSrc<'_>) -> Result<usize, Errno> {
+        own(frames)?;
         let room = usize::try_from(frames.len()).map_err(|_| EFAULT)?;
         let segs = src.segs(room);
         let n = pwritev(self.window.as_fd(), segs.get(..MAX_SEGS).unwrap_or(&segs), frames.start)?;
@@ -334,12 +386,17 @@ impl MemoryFile {
 
     /// Zeroes whole pages by giving them back to the host.
     pub fn punch(&self, range: FrameRange) -> Result<(), Errno> {
+        own(range)?;
         if range.is_empty() { Ok(()) } else { self.window.punch_hole(range.start, range.len()) }
     }
 
-    /// Has the host put memory behind every page of the range.
+    /// Has the host put memory behind every page of the range, or read it in.
     pub fn populate(&self, range: FrameRange) -> Result<(), Errno> {
-        if range.is_empty() { Ok(()) } else { self.window.populate(range.start, range.len()) }
+        match self.host.get().filter(|_| is_host(range.start)) {
+            _ if range.is_empty() => Ok(()),
+            Some(window) => window.populate(in_window(range.start), range.len()),
+            None => self.window.populate(range.start, range.len()),
+        }
     }
 
     /// Copies pages within the file; the ranges do not overlap.
@@ -372,53 +429,32 @@ impl Drop for Pin {
     }
 }
 
+/// `EFAULT` for frames of a host file, which nothing may change.
+fn own(frames: FrameRange) -> Result<(), Errno> {
+    if is_host(frames.start) { Err(EFAULT) } else { Ok(()) }
+}
+
 impl Frames {
+    fn new() -> Frames {
+        Frames {
+            runs: BTreeMap::new(),
+            space: Space::new(0, WINDOW),
+            limbo: Vec::new(),
+            allocated: 0,
+            warm: Warm::default(),
+            host: Pieces::new(),
+        }
+    }
+
     fn hand_out(&mut self, frames: FrameRange) -> FrameRange {
-        self.insert(frames.start, frames.end, 1);
+        self.enter(frames);
         self.allocated += frames.len();
         frames
     }
 
-    fn take(&mut self, len: u64, align: u64) -> Option<u64> {
-        let found = self.free.iter().take(FIRST_FIT_SCAN).find_map(|(start, end)| {
-            let at = start.next_multiple_of(align);
-            (at.checked_add(len)? <= *end).then_some((*start, *end, at))
-        });
-        if let Some((start, end, at)) = found {
-            self.free.remove(&start);
-            if start < at {
-                self.free.insert(start, at);
-            }
-            if at + len < end {
-                self.free.insert(at + len, end);
-            }
-            return Some(at);
-        }
-        let at = self.end.checked_next_multiple_of(align)?;
-        let end = at.checked_add(len).filter(|end| *end <= WINDOW)?;
-        if self.end < at {
-            self.free.insert(self.end, at);
-        }
-        self.end = end;
-        Some(at)
-    }
-
-    fn give_back(&mut self, range: FrameRange) {
-        let (mut start, mut end) = (range.start, range.end);
-        if let Some((s, e)) = self.free.range(..start).next_back().map(|(s, e)| (*s, *e))
-            && e == start
-        {
-            self.free.remove(&s);
-            start = s;
-        }
-        if let Some(e) = self.free.remove(&end) {
-            end = e;
-        }
-        if end == self.end {
-            self.end = start;
-        } else {
-            self.free.insert(start, end);
-        }
+    /// Enters frames of a host file that were just mapped.
+    pub(crate) fn enter(&mut self, frames: FrameRange) {
+        self.insert(frames.start, frames.end, 1);
     }
 
     /// Enters a run, merged with neighbours of the same count.

@@ -4,7 +4,7 @@ use crate::fault::COW_CLUSTER;
 use crate::text::TextState;
 use crate::vma::{Pma, PmaMap, Vma, VmaMap, take_pmas};
 use crate::{FrameRange, MappedFile, MemoryFile, VmFlags};
-use platform::{AddressSpace, Backing, MapOp, Platform, PlatformError, Prot};
+use platform::{AddressSpace, MapOp, Platform, PlatformError, Prot};
 use sentry_auth::UserNamespace;
 use sentry_sync::{Mutex, RwLock, level};
 use sentry_uapi::Errno;
@@ -308,10 +308,18 @@ pub(crate) fn map_prot(vma: &Vma, pma: &Pma) -> Prot {
 }
 
 /// Adds the operation that maps a PMA as its VMA says.
-pub(crate) fn push_map(ops: &mut Vec<MapOp>, start: u64, pma: &Pma, vma: &Vma, populate: bool) {
+pub(crate) fn push_map(
+    memory: &MemoryFile,
+    ops: &mut Vec<MapOp>,
+    start: u64,
+    pma: &Pma,
+    vma: &Vma,
+    populate: bool,
+) {
     let prot = map_prot(vma, pma);
-    if !prot.is_empty() {
-        let backing = Backing::Memory { offset: pma.shown.unwrap_or(pma.frame) };
-        ops.push(MapOp::Map { addr: start, len: pma.end - start, prot, backing, populate });
+    if prot.is_empty() {
+        return;
     }
+    let Some(backing) = memory.backing(pma.shown.unwrap_or(pma.frame)) else { return };
+    ops.push(MapOp::Map { addr: start, len: pma.end - start, prot, backing, populate });
 }

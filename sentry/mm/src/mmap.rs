@@ -1,8 +1,10 @@
 //! Linux: mm/mmap.c.
 
-use crate::fault::{EAGER_ANON, FaultError, STACK_GUARD_GAP};
+use crate::fault::{EAGER_ANON, FaultError, HOST_FILE_CLUSTER, STACK_GUARD_GAP};
+use crate::host_frames::is_host;
+use crate::memory_file::HUGE_PAGE;
 use crate::mm::{Inner, MAX_MAP_COUNT};
-use crate::vma::{Vma, VmaFile, find_vma, page_up, split_vma};
+use crate::vma::{Pma, Vma, VmaFile, find_pma, find_vma, page_up, split_vma};
 use crate::{FrameRange, MemoryManager, MmLimits, PAGE_SIZE, VmFlags};
 use platform::{MapOp, Prot};
 use sentry_uapi::Errno;
@@ -73,6 +75,12 @@ impl MemoryManager {
         if len > max - min {
             return Err(ENOMEM);
         }
+        if request.flags.contains(VmFlags::SHARED)
+            && request.max_prot.contains(Prot::WRITE)
+            && let Some(f) = &request.file
+        {
+            f.mappable.before_map_writable();
+        }
         let mut inner = self.inner.write();
         let addr = match request.place {
             Placement::Fixed(addr) | Placement::FixedNoReplace(addr) => {
@@ -87,6 +95,10 @@ impl MemoryManager {
                     return Err(EEXIST);
                 }
                 addr
+            }
+            Placement::Hint(0) if request.file.is_none() && len.is_multiple_of(HUGE_PAGE) => {
+                let aligned = inner.gap_below(inner.mmap_base, min.max(MMAP_MIN_ADDR), len, HUGE_PAGE);
+                aligned.map_or_else(|| self.get_unmapped_area(&inner, 0, len, inner.mmap_base), Ok)?
             }
             Placement::Hint(hint) => self.get_unmapped_area(&inner, hint, len, inner.mmap_base)?,
             Placement::Low => self.get_unmapped_area(&inner, 0, len, 1 << 31)?,
@@ -146,14 +158,25 @@ impl MemoryManager {
                 other => other,
             }
         } else {
-            let eager = populate || len <= EAGER_FILE || (vma.prot.contains(Prot::EXEC) && len <= EAGER_TEXT);
-            if eager {
+            let eager = match &vma.file {
+                Some(f) if f.mappable.is_host_mapped() => HOST_FILE_CLUSTER,
+                _ if vma.prot.contains(Prot::EXEC) => EAGER_TEXT,
+                _ => EAGER_FILE,
+            };
+            if populate || len <= eager {
                 let write = vma.is_shared() && vma.prot.contains(Prot::WRITE) && populate;
                 // Pages beyond the end of the file are no error of mmap(2).
-                match self.map_file(inner, start, vma, from, to, write) {
+                let mapped = match self.map_file(inner, start, vma, from, to, write) {
                     Err(FaultError::Signal { .. }) => Ok(()),
                     other => other,
+                };
+                if populate {
+                    for frames in inner.host_frames(from, to) {
+                        // What cannot be read is no error here either.
+                        let _ = self.memory.populate(frames);
+                    }
                 }
+                mapped
             } else {
                 Ok(())
             }
@@ -244,7 +267,8 @@ impl MemoryManager {
         {
             return Ok(addr);
         }
-        inner.gap_below(top, min, len).or_else(|| inner.gap_below(max, min, len)).ok_or(ENOMEM)
+        let gap = |top| inner.gap_below(top, min, len, PAGE_SIZE);
+        gap(top).or_else(|| gap(max)).ok_or(ENOMEM)
     }
 
     /// munmap(2).
@@ -305,11 +329,11 @@ impl MemoryManager {
             };
             let (vma_end, prot) = (vma.end, vma.prot);
             let wants = if !vma.is_shared() && prot.contains(Prot::WRITE) { Prot::WRITE } else { Prot::READ };
-            let present = crate::vma::find_pma(&inner.pmas, at);
+            let present = find_pma(&inner.pmas, at);
             match present {
                 Some((s, p)) if wants != Prot::WRITE || !p.write_protected => {
                     let stop = p.end.min(vma_end).min(end);
-                    if p.anonymous {
+                    if p.anonymous || is_host(p.frame) {
                         let frames = FrameRange { start: p.frame + (at - s), end: p.frame + (stop - s) };
                         let populated = self.memory.populate(frames);
                         if strict {
@@ -384,6 +408,20 @@ impl Inner {
         self.vmas.range(..end).next_back().is_some_and(|(_, v)| v.end > start)
     }
 
+    /// The PMAs of a range, with those of their frames that are behind it.
+    pub(crate) fn frames_in(&self, start: u64, end: u64) -> impl Iterator<Item = (&Pma, FrameRange)> {
+        let first = find_pma(&self.pmas, start).map_or(start, |(s, _)| s);
+        self.pmas.range(first..end).map(move |(s, pma)| {
+            let frames = FrameRange { start: pma.frame, end: pma.frame + (pma.end - s) };
+            (pma, frames.slice(start.saturating_sub(*s), end - start.max(*s)))
+        })
+    }
+
+    /// The frames of host files behind a range.
+    pub(crate) fn host_frames(&self, start: u64, end: u64) -> impl Iterator<Item = FrameRange> {
+        self.frames_in(start, end).map(|(_, frames)| frames).filter(|frames| is_host(frames.start))
+    }
+
     /// Bytes of a range that are mapped.
     pub(crate) fn mapped_bytes(&self, start: u64, end: u64) -> u64 {
         let first = find_vma(&self.vmas, start).map(|(s, v)| (s, v.end));
@@ -396,15 +434,21 @@ impl Inner {
             .sum()
     }
 
-    /// The highest free range of `len` bytes between `min` and `top`.
-    fn gap_below(&self, top: u64, min: u64, len: u64) -> Option<u64> {
+    /// The highest free range of `len` bytes between `min` and `top` that begins at a multiple of `align`, a power of two.
+    fn gap_below(&self, top: u64, min: u64, len: u64, align: u64) -> Option<u64> {
+        let fits = |low: u64, high: u64| {
+            let start = high.checked_sub(len)? & !(align - 1);
+            (start >= low).then_some(start)
+        };
         let mut high = top;
         for (start, vma) in self.vmas.range(..top).rev() {
-            if vma.end < high && high - vma.end >= len {
-                return Some(high - len);
+            if vma.end < high
+                && let Some(found) = fits(vma.end, high)
+            {
+                return Some(found);
             }
             high = high.min(guarded_start(*start, vma));
         }
-        (high >= min && high - min >= len).then(|| high - len)
+        fits(min, high)
     }
 }

@@ -102,13 +102,13 @@ impl MemoryManager {
         }
         for (s, pma) in &pmas {
             if old.prot.is_empty() {
-                push_map(&mut ops, *s, pma, &vma, false);
+                push_map(&self.memory, &mut ops, *s, pma, &vma, false);
             } else {
                 let prot = crate::mm::map_prot(&vma, pma);
                 if prot.is_empty() {
                     ops.push(MapOp::Unmap { addr: *s, len: pma.end - s });
                 } else if crate::mm::map_prot(&old, pma).is_empty() {
-                    push_map(&mut ops, *s, pma, &vma, false);
+                    push_map(&self.memory, &mut ops, *s, pma, &vma, false);
                 } else {
                     ops.push(MapOp::Protect { addr: *s, len: pma.end - s, prot });
                 }

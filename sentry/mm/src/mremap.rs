@@ -137,7 +137,7 @@ impl MemoryManager {
             }
             let pma = crate::vma::Pma { end: to + (pma.end - old), shown: None, ..pma };
             insert_pma(&mut inner.pmas, at, pma);
-            push_map(&mut ops, at, &pma, &moved, false);
+            push_map(&self.memory, &mut ops, at, &pma, &moved, false);
         }
         self.apply(ops)?;
         if moved.file.is_none() && !moved.prot.is_empty() && new_len > old_len {

@@ -61,9 +61,12 @@ impl MemoryManager {
             };
             let copied = self.memory.allocate_copy(source.start, source.len());
             self.memory.dec_ref(source);
-            let Ok(frames) = copied else {
-                result = Err(FaultError::OutOfMemory);
-                break;
+            let frames = match copied {
+                Ok(frames) => frames,
+                Err(e) => {
+                    result = Err(FaultError::of_copy(e));
+                    break;
+                }
             };
             if file.mappable.generation() != generation {
                 self.memory.dec_ref(frames);
@@ -72,7 +75,7 @@ impl MemoryManager {
             let end = at + frames.len();
             let pma = Pma { end, frame: frames.start, write_protected: false, anonymous: true, shown: None };
             insert_pma(&mut inner.pmas, at, pma);
-            push_map(&mut ops, at, &pma, vma, true);
+            push_map(&self.memory, &mut ops, at, &pma, vma, true);
             at = end;
         }
         self.apply(ops).map_err(|_| FaultError::OutOfMemory)?;

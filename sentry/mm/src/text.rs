@@ -172,7 +172,7 @@ impl MemoryManager {
             old = pma.shown.map(|at| FrameRange { start: at, end: at + PAGE_SIZE });
             let pma = Pma { shown: Some(frames.start), ..pma };
             insert_pma(&mut inner.pmas, start, pma);
-            push_map(ops, start, &pma, vma, true);
+            push_map(&self.memory, ops, start, &pma, vma, true);
         }
         old
     }
@@ -189,7 +189,7 @@ impl MemoryManager {
         for (at, pma) in &shown {
             let Some((_, vma)) = find_vma(&inner.vmas, *at) else { continue };
             let own = Pma { shown: None, ..*pma };
-            push_map(&mut ops, *at, &own, vma, true);
+            push_map(&self.memory, &mut ops, *at, &own, vma, true);
             take_pmas(&mut inner.pmas, *at, pma.end);
             insert_pma(&mut inner.pmas, *at, own);
         }

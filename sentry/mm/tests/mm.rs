@@ -50,6 +50,24 @@ fn guest_write(mm: &MemoryManager, addr: u64, value: u8) -> Result<(), FaultErro
 }
 
 #[test]
+fn memory_for_huge_pages_begins_where_they_do() {
+    const HUGE: u64 = 2 << 20;
+    let mm = new_mm();
+    let offset = |addr: u64| {
+        let space = mm.address_space().as_any().downcast_ref::<ScriptedAddressSpace>().unwrap();
+        space.lookup(addr).unwrap().0
+    };
+    anon(&mm, Placement::Hint(0), P, RW);
+    let whole = anon(&mm, Placement::Hint(0), 4 * HUGE, RW);
+    assert_eq!((whole % HUGE, offset(whole) % HUGE), (0, 0));
+    let fixed = anon(&mm, Placement::Fixed(HUGE * 100 + 3 * P), HUGE + P, RW);
+    assert_eq!(offset(fixed) % HUGE, 3 * P);
+    // What is smaller lies close.
+    let small = anon(&mm, Placement::Hint(0), HUGE + P, RW);
+    assert_eq!(small + HUGE + P, whole);
+}
+
+#[test]
 fn fork_copies_on_write_both_ways() {
     let parent = new_mm();
     let a = anon(&parent, Placement::Hint(0), 64 * P, RW);

@@ -1,6 +1,7 @@
 //! A directory of the host, made for the test, as a filesystem.
 
 mod contents;
+mod host_pages;
 mod owners;
 mod stress;
 mod tree;

@@ -65,7 +65,12 @@ struct Contents<'a> {
 impl Contents<'_> {
     /// The frame of a page, with a reference for the caller.
     fn page(&self, offset: u64) -> Result<FrameRange, MapFault> {
-        self.file.map_pages(offset, PAGE_SIZE, false)
+        self.pages(offset, PAGE_SIZE)
+    }
+
+    /// Frames of at least a page and at most `max` bytes from `offset` on, with a reference for the caller.
+    fn pages(&self, offset: u64, max: u64) -> Result<FrameRange, MapFault> {
+        self.file.map_pages(offset, max, false)
     }
 }
 
@@ -74,8 +79,10 @@ impl ReadAt for Contents<'_> {
         let mut done = 0;
         while done < buf.len() {
             let at = offset.saturating_add(done as u64);
-            let Ok(frames) = self.page(at & !(PAGE_SIZE - 1)) else { break };
-            let rest = frames.slice(at & (PAGE_SIZE - 1), (buf.len() - done) as u64);
+            let left = (buf.len() - done) as u64;
+            let max = (at % PAGE_SIZE).saturating_add(left).next_multiple_of(PAGE_SIZE);
+            let Ok(frames) = self.pages(at & !(PAGE_SIZE - 1), max) else { break };
+            let rest = frames.slice(at & (PAGE_SIZE - 1), left);
             let len = usize::try_from(rest.len()).map_err(|_| EIO)?;
             let part = buf.get_mut(done..done + len).ok_or(EIO)?;
             let result = self.memory.read_at(rest.start, part);

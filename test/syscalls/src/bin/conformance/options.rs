@@ -11,6 +11,7 @@ usage: conformance [OPTION]...
   --runsc PATH      the sandbox (target/release/runsc-rs)
   --native-only     run the suite natively, in no sandbox
   --as root,user    the users to run as (both)
+  --host-tmp        give sandboxes a directory of the host's as /tmp, in place of their own memory
   --filter TEXT,... only cases whose names contain one of these, and none of those that begin with !
   --cases PATH      the suite's program (syscall-cases beside this program)
   --expected FILE   the list of expected failures (expected-failures.txt of the suite)
@@ -24,6 +25,7 @@ pub(crate) struct Options {
     pub(crate) platforms: Vec<String>,
     pub(crate) runsc: PathBuf,
     pub(crate) users: Vec<User>,
+    pub(crate) host_tmp: bool,
     pub(crate) filter: String,
     pub(crate) cases: PathBuf,
     pub(crate) expected: PathBuf,
@@ -41,6 +43,7 @@ impl Options {
             platforms: vec!["ptrace".to_owned()],
             runsc: PathBuf::from("target/release/runsc-rs"),
             users: vec![User::Root, User::Ordinary],
+            host_tmp: false,
             filter: String::new(),
             cases: program.with_file_name("syscall-cases"),
             expected: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("expected-failures.txt"),
@@ -56,6 +59,7 @@ impl Options {
                 "--native-only" => options.platforms.clear(),
                 "--runsc" => options.runsc = value()?.into(),
                 "--as" => options.users = value()?.split(',').map(user).collect::<Result<_, _>>()?,
+                "--host-tmp" => options.host_tmp = true,
                 "--filter" => options.filter = value()?,
                 "--cases" => options.cases = value()?.into(),
                 "--expected" => options.expected = value()?.into(),

@@ -10,6 +10,9 @@ use std::process::Command;
 /// The ordinary user's and group's number: nobody.
 pub(crate) const ORDINARY_ID: u32 = 65534;
 
+/// The name of the suite's program.
+pub(crate) const PROGRAM: &str = "syscall-cases";
+
 /// Who runs the suite, or starts the sandbox that runs it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
@@ -31,6 +34,12 @@ impl Stage {
         if !options.platforms.is_empty() {
             copy(&options.runsc, &stage.runsc())?;
         }
+        if options.host_tmp {
+            make_directory(&stage.tmp(), 0o700)?;
+            let open = fs::Permissions::from_mode(0o1777);
+            fs::set_permissions(stage.tmp(), open).map_err(|error| error.to_string())?;
+            copy(&options.cases, &stage.tmp().join(PROGRAM))?;
+        }
         // Where the ordinary user's sandbox may keep its state.
         make_directory(&stage.run_directory(), 0o700)?;
         if stage.can_be(User::Root) {
@@ -41,7 +50,12 @@ impl Stage {
 
     /// The suite's program.
     pub(crate) fn program(&self) -> PathBuf {
-        self.directory.join("syscall-cases")
+        self.directory.join(PROGRAM)
+    }
+
+    /// The host's directory that is `/tmp` in a sandbox, if that is to have one. The suite's program is in it, too.
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.directory.join("tmp")
     }
 
     /// The sandbox.

@@ -1,13 +1,14 @@
 //! One run of the whole suite, natively or in a sandbox that is started again when it dies.
 
 use crate::options::Options;
-use crate::stage::{ORDINARY_ID, Stage, User};
+use crate::stage::{ORDINARY_ID, PROGRAM, Stage, User};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -114,7 +115,13 @@ fn start(
         None => Command::new(stage.program()),
         Some(platform) => {
             let mut command = Command::new(stage.runsc());
-            command.arg(format!("--platform={platform}")).args(["do", "--"]).arg(stage.program());
+            command.arg(format!("--platform={platform}")).arg("do");
+            if options.host_tmp {
+                command.arg(format!("--volume={}:/tmp", stage.tmp().display()));
+                command.arg("--").arg(Path::new("/tmp").join(PROGRAM));
+            } else {
+                command.arg("--").arg(stage.program());
+            }
             command
         }
     };

@@ -1,6 +1,7 @@
 //! Memory: mappings, faults, limits.
 
 mod brk;
+mod file_mmap;
 mod limits;
 mod lock;
 mod madvise;
