@@ -16,6 +16,7 @@ use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EIO, ENOENT, EROFS, ESTALE};
 use sentry_uapi::fcntl::OpenFlags;
+use smallvec::SmallVec;
 use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,11 +53,11 @@ pub(crate) struct HostInode {
     pub(crate) is_dir: bool,
     /// The names it is known by, the one learnt last at the end. None for the root and for what has been removed; both
     /// are pinned.
-    places: Mutex<Vec<Place>, { level::LEAF }>,
-    /// An `O_PATH` descriptor; one for reading; one for reading and writing.
-    path: Arc<FdSlot>,
-    pub(crate) read: Arc<FdSlot>,
-    pub(crate) write: Arc<FdSlot>,
+    places: Mutex<SmallVec<[Place; 1]>, { level::LEAF }>,
+    /// An `O_PATH` descriptor, or one a directory was listed by; one for reading; one for reading and writing.
+    pub(crate) path: FdSlot,
+    pub(crate) read: FdSlot,
+    pub(crate) write: FdSlot,
     pinned: OnceLock<Arc<OwnedFd>>,
     /// Attributes, where nobody else changes them.
     attr: Mutex<Option<HostStat>, { level::LEAF }>,
@@ -91,19 +92,17 @@ impl HostShared {
     ) -> Arc<Inode> {
         let file_type = attr::file_type(stat);
         let key = key(stat);
-        if self.inodes.get(&key).is_some_and(|old| old.file_type() != file_type) {
-            // The host has given the number to another file.
-            self.inodes.forget(&key);
-        }
-        let inode = self.inodes.get_or_make(key, || {
+        // With another type the host has given the number to another file.
+        let same = |old: &Inode| old.file_type() == file_type;
+        let inode = self.inodes.get_or_make(key, same, || {
             let ops = HostInode {
                 fs: self.clone(),
                 key,
                 is_dir: file_type == FileType::Directory,
-                places: Mutex::new(Vec::new()),
-                path: Arc::default(),
-                read: Arc::default(),
-                write: Arc::default(),
+                places: Mutex::new(SmallVec::new()),
+                path: FdSlot::default(),
+                read: FdSlot::default(),
+                write: FdSlot::default(),
                 pinned: OnceLock::new(),
                 attr: Mutex::new(None),
                 owner: Mutex::new(None),
@@ -138,7 +137,7 @@ impl HostInode {
     /// Learns a name. Of a directory, or a file with one link, any other it was known by is gone.
     pub(crate) fn add_place(&self, place: Place, nlink: u32) {
         let mut places = self.places.lock();
-        let mut old = Vec::new();
+        let mut old = SmallVec::new();
         if nlink <= 1 || self.is_dir {
             old = std::mem::take(&mut *places);
         }
@@ -168,7 +167,7 @@ impl HostInode {
         let _ = self.pinned.set(fd);
     }
 
-    fn open_fd(&self) -> Option<Arc<OwnedFd>> {
+    pub(crate) fn open_fd(&self) -> Option<Arc<OwnedFd>> {
         let pinned = self.pinned.get().cloned();
         pinned.or_else(|| self.path.get()).or_else(|| self.read.get()).or_else(|| self.write.get())
     }
