@@ -146,6 +146,9 @@ fn a_renamed_directory_goes_on_being_listed(t: &mut Guest) {
     expect_eq!(above.map(|entry| entry.ino), Some(t.stat("b").st_ino));
 }
 
+/// Makes `d/n`; the directory is also open as the descriptor.
+type Make = fn(&Guest, i32);
+
 /// Looks at a name that is not there, has it made, and looks again, each time by another way.
 #[case(as_root, as_user)]
 fn a_name_that_was_not_there_is_found_once_it_is_made(t: &mut Guest) {
@@ -153,7 +156,7 @@ fn a_name_that_was_not_there_is_found_once_it_is_made(t: &mut Guest) {
     t.file("d/old", "x");
     sys!(symlink(c"d", c"way")).ok();
     let dir = t.open("d", O_PATH | O_DIRECTORY);
-    let make: [(&str, fn(&Guest, i32)); 8] = [
+    let make: [(&str, Make); 8] = [
         ("open through a link", |t, _| t.file("way/n", "")),
         ("openat", |_, dir| {
             sys!(close(sys!(openat(dir, c"n", O_CREAT | O_WRONLY, 0o600)).fd())).ok();
