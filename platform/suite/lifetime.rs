@@ -18,32 +18,29 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// The zygote and four ready stubs.
-const IDLE_CHILDREN: usize = 5;
-
 #[test]
 fn nothing_is_left_behind() {
     assert_eq!(children(), []);
     let machine = Machine::with_code(SYSCALL_LOOP);
-    eventually("the pool is filled", || children().len() == IDLE_CHILDREN);
+    eventually("the pool is filled", || children().len() == backend::FIRST_CHILDREN);
 
     many_address_spaces(&machine);
-    eventually("after many address spaces", || children().len() <= IDLE_CHILDREN);
+    eventually("after many address spaces", || children().len() <= backend::IDLE_CHILDREN);
 
     many_threads(&machine);
-    eventually("after many threads", || children().len() <= IDLE_CHILDREN);
+    eventually("after many threads", || children().len() <= backend::IDLE_CHILDREN);
 
     many_at_once(&machine);
-    eventually("after many at once", || children().len() <= IDLE_CHILDREN);
+    eventually("after many at once", || children().len() <= backend::IDLE_CHILDREN);
 
     every_order_of_leaving(&machine);
-    eventually("after every order", || children().len() <= IDLE_CHILDREN);
+    eventually("after every order", || children().len() <= backend::IDLE_CHILDREN);
 
     killed_from_outside(&machine);
-    eventually("after kills", || children().len() <= IDLE_CHILDREN);
+    eventually("after kills", || children().len() <= backend::IDLE_CHILDREN);
 
     killed_while_a_sibling_is_idle(&machine);
-    eventually("after the kill of a half idle process", || children().len() <= IDLE_CHILDREN);
+    eventually("after the kill of a half idle process", || children().len() <= backend::IDLE_CHILDREN);
 
     // Contexts may outlive the platform.
     let (aspace, mut context) = (machine.aspace(), machine.context());

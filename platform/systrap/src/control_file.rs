@@ -5,7 +5,7 @@
 
 use crate::filter::{bytes, guest_filter, mapper_filter};
 use crate::layout::{CONSTANTS, MAX_THREADS, PAGE, SLOT_SIZE, STUB_BASE, constants, queue, slot};
-use crate::stub_code::{KICK, code, handler_offset};
+use crate::stub_code::{KICK, RESET, code, handler_offset};
 use parking_lot::Mutex;
 use platform::PlatformError;
 use platform_host::memfd::MemoryWindow;
@@ -26,8 +26,8 @@ const FILE_SIZE: u64 = SLOTS_OFFSET + MAX_THREADS as u64 * SLOT_SIZE;
 const _: () = assert!(QUEUES_OFFSET + MAX_STUBS as u64 * PAGE <= SLOTS_OFFSET);
 
 /// The signals that bring a guest thread to its handler.
-pub(crate) const HANDLED: [i32; 7] =
-    [libc::SIGSYS, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, KICK];
+pub(crate) const HANDLED: [i32; 8] =
+    [libc::SIGSYS, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, KICK, RESET];
 
 /// The file, mapped into the sentry.
 pub(crate) struct ControlFile {
@@ -227,6 +227,38 @@ impl Slot {
             0 => Ok(()),
             _ => Err(EINVAL),
         }
+    }
+}
+
+/// What a thread uses of its slot in any case: the extended state the sentry sets, the control page with what lies below
+/// it, and the first frames.
+const USED: [(u64, u64); 3] = [
+    (slot::XSTATE, slot::XSTATE + PAGE),
+    (CONTROL_PAGE - PAGE, CONTROL_PAGE + PAGE),
+    (SLOT_SIZE - 2 * PAGE, SLOT_SIZE),
+];
+const CONTROL_PAGE: u64 = slot::STATE & !(PAGE - 1);
+
+impl Slot {
+    /// Empties the slot of a thread that waits for its turn and is to serve another guest. Whose turn it is stays.
+    pub(crate) fn empty(&self) -> Result<(), Errno> {
+        let behind_state = slot::STATE + 4;
+        let zeros = [0; 0x2000];
+        let mut done = 0;
+        for (start, end) in USED {
+            self.file.window.punch_hole(self.offset() + done, start - done)?;
+            let ranges = if (start..end).contains(&slot::STATE) {
+                [(start, slot::STATE), (behind_state, end)]
+            } else {
+                [(start, end), (end, end)]
+            };
+            for (start, end) in ranges {
+                let len = usize::try_from(end - start).map_err(|_| EINVAL)?;
+                self.write(start, zeros.get(..len).ok_or(EINVAL)?)?;
+            }
+            done = end;
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,7 @@
-//! The thread that keeps the zygote, a pool of ready stubs, and the dead ones until they are reaped; and that gives the
+//! The thread that keeps the zygote and a pool of ready stubs, makes those that have served fit to serve again or reaps them; and that gives the
 //! placement of pairs its ticks.
 
 use crate::control_file::ControlFile;
-use crate::mapper::Mapper;
 use crate::thread::StubThread;
 use crate::zygote::{FreshStub, Zygote};
 use parking_lot::{Condvar, Mutex};
@@ -15,14 +14,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// Stubs kept ready.
-const POOL_SIZE: usize = 4;
-
-/// A stub that has been killed, with the memory that can be used again once it is gone.
-struct Corpse {
-    mapper: Mapper,
-    threads: Vec<Arc<StubThread>>,
-}
+/// Stubs kept ready at least. More of them wait only if they have served.
+const POOL_SIZE: usize = 2;
+const MAX_POOL_SIZE: usize = 6;
+/// Guest threads that a stub which is to serve again may have.
+const MAX_REUSED_THREADS: usize = 4;
 
 #[derive(Default)]
 struct Jobs {
@@ -31,7 +27,9 @@ struct Jobs {
     waiting: usize,
     /// The last fork failed; for those waiting.
     failed: Option<Errno>,
-    dead: Vec<Corpse>,
+    /// Those that have served, and whether they may again. The memory of one that may not can be used again once it is
+    /// gone; it has been killed.
+    returned: Vec<(FreshStub, bool)>,
     stop: bool,
 }
 
@@ -87,8 +85,8 @@ impl Keeper {
     pub(crate) fn take(&self) -> Result<FreshStub, PlatformError> {
         let mut jobs = self.desk.jobs.lock();
         loop {
-            if let Some(stub) = jobs.ready.pop_front() {
-                if jobs.ready.len() <= POOL_SIZE / 2 {
+            if let Some(stub) = jobs.ready.pop_back() {
+                if jobs.ready.len() < POOL_SIZE {
                     self.desk.work.notify_one();
                 }
                 return Ok(stub);
@@ -111,10 +109,13 @@ impl Keeper {
         self.desk.work.notify_one();
     }
 
-    /// Kills a stub process and has it reaped.
-    pub(crate) fn bury(&self, mapper: Mapper, threads: Vec<Arc<StubThread>>) {
-        process::kill_process(mapper.pid());
-        self.desk.jobs.lock().dead.push(Corpse { mapper, threads });
+    /// Takes a stub back that no context has any more. It serves again if it is `empty` and there is room for it.
+    pub(crate) fn take_back(&self, stub: FreshStub, empty: bool) {
+        let reusable = empty && stub.threads.len() <= MAX_REUSED_THREADS;
+        if !reusable {
+            process::kill_process(stub.mapper.pid());
+        }
+        self.desk.jobs.lock().returned.push((stub, reusable));
         self.desk.work.notify_one();
     }
 }
@@ -134,9 +135,9 @@ impl Desk {
     fn keep(&self, zygote: &mut Zygote) {
         loop {
             let mut jobs = self.jobs.lock();
-            let dead = std::mem::take(&mut jobs.dead);
+            let returned = std::mem::take(&mut jobs.returned);
             let wanted = jobs.ready.len() < POOL_SIZE.max(jobs.waiting) && jobs.failed.is_none();
-            if dead.is_empty() && (!wanted || jobs.stop) {
+            if returned.is_empty() && (!wanted || jobs.stop) {
                 if jobs.stop {
                     break;
                 }
@@ -148,17 +149,30 @@ impl Desk {
                 }
                 continue;
             }
+            let mut room = if jobs.stop { 0 } else { MAX_POOL_SIZE.saturating_sub(jobs.ready.len()) };
             drop(jobs);
-            // First those who wait, then the dead, whose memory is wanted too.
-            if wanted {
+            // What can be used again is there sooner than a new one; the rest can wait.
+            let mut rest = Vec::new();
+            for (stub, reusable) in returned {
+                if reusable && room > 0 && stub.threads.iter().all(|thread| thread.reset().is_ok()) {
+                    room -= 1;
+                    self.jobs.lock().ready.push_back(stub);
+                    self.filled.notify_one();
+                } else {
+                    rest.push(stub);
+                }
+            }
+            if wanted && self.wants_more() {
                 self.refill(zygote);
             }
-            dead.into_iter().for_each(Corpse::reap);
+            rest.into_iter().for_each(bury);
         }
-        for FreshStub { mapper, thread } in std::mem::take(&mut self.jobs.lock().ready) {
-            process::kill_process(mapper.pid());
-            Corpse { mapper, threads: vec![Arc::new(thread)] }.reap();
-        }
+        std::mem::take(&mut self.jobs.lock().ready).into_iter().for_each(bury);
+    }
+
+    fn wants_more(&self) -> bool {
+        let jobs = self.jobs.lock();
+        jobs.ready.len() < POOL_SIZE.max(jobs.waiting)
     }
 
     fn refill(&self, zygote: &mut Zygote) {
@@ -181,10 +195,11 @@ impl Desk {
     }
 }
 
-impl Corpse {
-    fn reap(self) {
-        // The only failure is that there is nobody to reap.
-        let _ = wait::reap(self.mapper.pid());
-        drop(self.threads);
-    }
+/// Kills a stub and reaps it. What it had mapped can be used again then.
+fn bury(stub: FreshStub) {
+    let pid = stub.mapper.pid();
+    process::kill_process(pid);
+    // The only failure is that there is nobody to reap.
+    let _ = wait::reap(pid);
+    drop(stub);
 }

@@ -5,7 +5,8 @@
 //! [`stub_code`]) and what the guest is given. Its first thread carries out changes of the mappings ([`mapper`]); each
 //! context has one of its other threads ([`thread`]), whose traps the sentry reads from the signal frames ([`trap`]).
 //! No thread is traced. What keeps guest code from the host kernel is a seccomp filter, and [`filter`] says why that is
-//! enough. Stubs are forked from a zygote ([`zygote`]), ahead of need, by the keeper thread ([`keeper`]).
+//! enough. Stubs are forked from a zygote ([`zygote`]), ahead of need, by the keeper thread ([`keeper`]), which also takes
+//! back those whose guest has left and has them serve another one: `thread::StubThread::reset` says why that is safe.
 //!
 //! Stubs share the descriptor table of the process that makes the platform, so that they can map its files; that
 //! process must not leave the table (`unshare(CLONE_FILES)`) while the platform exists.

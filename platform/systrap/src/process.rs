@@ -33,13 +33,15 @@ struct State {
     retired: bool,
     /// Threads without a context.
     spare: Vec<Arc<StubThread>>,
+    /// Nothing of the guest's is mapped.
+    is_empty: bool,
     /// Slots used so far.
     threads: u32,
     /// `None` only in `drop`.
     mapper: Option<Mapper>,
 }
 
-/// A stub process, killed and reaped when this is dropped.
+/// A stub process. When this is dropped it goes back to the keeper.
 pub(crate) struct StubProcess {
     pub(crate) id: u64,
     pub(crate) pid: i32,
@@ -52,7 +54,7 @@ pub(crate) struct StubProcess {
 
 impl StubProcess {
     pub(crate) fn new(id: u64, stub: FreshStub, shared: Arc<Shared>) -> StubProcess {
-        let FreshStub { mapper, thread } = stub;
+        let FreshStub { mapper, threads } = stub;
         StubProcess {
             id,
             pid: mapper.pid(),
@@ -64,8 +66,9 @@ impl StubProcess {
                 failed: None,
                 members: 0,
                 retired: false,
-                spare: vec![Arc::new(thread)],
-                threads: 1,
+                threads: u32::try_from(threads.len()).unwrap_or(MAX_THREADS),
+                spare: threads,
+                is_empty: true,
                 mapper: Some(mapper),
             }),
         }
@@ -90,6 +93,7 @@ impl StubProcess {
         }
         let ops = std::mem::take(&mut state.pending);
         let calls: Vec<Call> = ops.iter().map(|op| self.encode(op)).collect();
+        state.is_empty = false;
         let Some(mapper) = &mut state.mapper else { return Ok(()) };
         let result = mapper.run(&calls);
         PlatformStats::count(&self.shared.stats.map_batches);
@@ -196,12 +200,13 @@ impl StubProcess {
             return;
         }
         state.retired = true;
-        if state.failed.is_some() || !self.entered.load(Ordering::SeqCst) {
+        if state.failed.is_some() || state.is_empty {
             return;
         }
         let unmap = plain(libc::SYS_munmap, [USER_START, USER_END - USER_START, 0, 0, 0, 0]);
         let Some(mapper) = &mut state.mapper else { return };
-        if !matches!(mapper.run(&[unmap]), Ok(Ok(()))) {
+        state.is_empty = matches!(mapper.run(&[unmap]), Ok(Ok(())));
+        if !state.is_empty {
             self.kill_and_wait();
         }
     }
@@ -211,7 +216,8 @@ impl Drop for StubProcess {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if let Some(mapper) = state.mapper.take() {
-            self.shared.keeper.bury(mapper, std::mem::take(&mut state.spare));
+            let stub = FreshStub { mapper, threads: std::mem::take(&mut state.spare) };
+            self.shared.keeper.take_back(stub, state.is_empty && state.failed.is_none());
         }
     }
 }

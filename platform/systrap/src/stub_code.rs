@@ -22,6 +22,10 @@ use std::arch::global_asm;
 /// The signal that brings a thread out of guest code.
 pub(crate) const KICK: i32 = libc::SIGURG;
 
+/// The signal that brings a thread back to where it waits, whatever it was at. Its number is above that of every other, so that
+/// where several are pending its handler runs first.
+pub(crate) const RESET: i32 = 64;
+
 /// `clone` flags of a new stub process: a child of the sentry that shares the descriptor table.
 pub(crate) const FORK_FLAGS: u64 =
     (libc::CLONE_FILES | libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
@@ -152,9 +156,11 @@ global_asm!(
     "syscall",
     "ud2",
 
-    // The handler of guest threads' signals. Only rdx, the ucontext, is made use of; the frame begins 8 bytes before it, and
-    // the stack pointer stays there or one word below.
+    // The handler of guest threads' signals. Of what it is given, the number tells a reset; else only rdx, the ucontext, is
+    // made use of. The frame begins 8 bytes before it, and the stack pointer stays there or one word below.
     "runsc_systrap_handler:",
+    "cmp edi, {reset}",
+    "je runsc_systrap_reset",
     "lea rsp, [rdx - 8]",
     "mov rax, [rdx + {uc_rip}]",
     "lea rcx, [rip + runsc_systrap_start]",
@@ -201,6 +207,12 @@ global_asm!(
     "xor r10d, r10d",
     "syscall",
     "jmp runsc_systrap_rewait",
+
+    // A new beginning: nothing of what was interrupted is kept.
+    "runsc_systrap_reset:",
+    "push 2",
+    "popfq",
+    "jmp runsc_systrap_unentered",
 
     // Waits for the sentry's answer. All it needs is a stack pointer into its slot.
     "runsc_systrap_wait:",
@@ -426,6 +438,7 @@ global_asm!(
     seccomp_filter_flag_spec_allow = const libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
     sig_setmask = const libc::SIG_SETMASK,
     pr_set_pdeathsig = const libc::PR_SET_PDEATHSIG,
+    reset = const RESET,
     sigkill = const libc::SIGKILL,
     constants = const CONSTANTS,
     queue = const QUEUE,
@@ -544,7 +557,13 @@ pub(crate) fn gate() -> Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control_file::HANDLED;
     use crate::layout::{MAX_THREADS, PAGE};
+
+    #[test]
+    fn a_reset_is_handled_before_all_others() {
+        assert_eq!(HANDLED.iter().max(), Some(&RESET));
+    }
 
     #[test]
     fn code_fits_its_page() {

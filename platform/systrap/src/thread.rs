@@ -3,11 +3,13 @@
 use crate::control_file::Slot;
 use crate::layout::{SLOT_SIZE, frame, kind, mode, slot, state};
 use crate::mapper::{Mapper, call_error, gone, plain};
-use crate::stub_code::{KICK, THREAD_FLAGS, gate};
+use crate::stub_code::{KICK, RESET, THREAD_FLAGS, gate};
 use crate::turn;
 use platform::{PlatformError, PtRegs};
+use platform_host::affinity::{self, CpuSet};
 use platform_host::{process, wait};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// How often in a row, a second apart, the sentry may find the same request to leave guest code unheeded. A guest can make its slot such
 /// that kicks come to nothing.
@@ -42,10 +44,7 @@ pub(crate) fn start(
     write(slot::STACK_T, addr + slot::STACK);
     write(slot::STACK_T + 8, 0);
     write(slot::STACK_T + 16, SLOT_SIZE - slot::STACK);
-    let gate = gate();
-    write(slot::GATE, gate.start);
-    write(slot::GATE_ELSEWHERE, gate.elsewhere);
-    write(slot::GATE_STACK, addr + slot::RESTORE);
+    write_gate(&slot, addr);
     let fd = u64::try_from(control).unwrap_or(u64::MAX);
     let (prot, flags) = (bits(libc::PROT_READ | libc::PROT_WRITE), bits(libc::MAP_SHARED | libc::MAP_FIXED));
     let nr = u64::try_from(libc::SYS_clone).unwrap_or(u64::MAX);
@@ -67,6 +66,19 @@ pub(crate) fn start(
         stint: AtomicU32::new(0),
         kicked: AtomicBool::new(false),
     })
+}
+
+/// Writes what the code of the gate looks up.
+fn write_gate(slot: &Slot, addr: u64) {
+    let gate = gate();
+    let words = [
+        (slot::GATE, gate.start),
+        (slot::GATE_ELSEWHERE, gate.elsewhere),
+        (slot::GATE_STACK, addr + slot::RESTORE),
+    ];
+    for (offset, word) in words {
+        slot.word64(offset).store(word, Ordering::Relaxed);
+    }
 }
 
 impl platform_placement::StubThread for StubThread {
@@ -159,6 +171,42 @@ impl StubThread {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// Makes the thread fit for another guest. It has no context, and nothing of the guest's is mapped any more.
+    ///
+    /// What the words in the slot say of the thread may be the guest's forgery, and it may be at any instruction of the stub's
+    /// code, with any registers. So it is sent a signal whose handler drops all that ([`RESET`]), and then kept from running
+    /// anywhere but on this processor, where it does not run as long as the caller does: it cannot execute another
+    /// instruction before the handler's. Only after that may anything be mapped for the next guest. The handler's answer
+    /// is forgeable again, and serves nobody but the old guest, whose remains are removed then.
+    pub(crate) fn reset(&self) -> Result<(), PlatformError> {
+        /// How long a thread may take to fall asleep.
+        const PATIENCE: Duration = Duration::from_millis(2);
+        let state = self.slot.word(slot::STATE);
+        let begin = Instant::now();
+        while state.load(Ordering::Relaxed) != state::TRAPPED_ASLEEP {
+            if begin.elapsed() > PATIENCE {
+                return Err(gone());
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        state.store(state::RUNNING, Ordering::SeqCst);
+        process::tgkill(self.pid, self.tid, RESET).map_err(|_| gone())?;
+        loop {
+            let here = affinity::current_cpu();
+            affinity::set(self.tid, &CpuSet::single(here)).map_err(call_error("sched_setaffinity"))?;
+            if affinity::current_cpu() == here {
+                break;
+            }
+        }
+        if !turn::sleep(state).map_err(call_error("futex"))? {
+            return Err(gone());
+        }
+        self.slot.empty().map_err(call_error("fallocate"))?;
+        write_gate(&self.slot, self.addr);
+        self.kicked.store(false, Ordering::SeqCst);
         Ok(())
     }
 

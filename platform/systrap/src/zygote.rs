@@ -24,12 +24,12 @@ pub(crate) struct Zygote {
     control: Arc<ControlFile>,
 }
 
-/// A stub process in which nothing is mapped but its own pages, with one guest thread.
+/// A stub process in which nothing is mapped but its own pages.
 pub(crate) struct FreshStub {
     /// Its process id and mapper.
     pub(crate) mapper: Mapper,
-    /// Its first thread, which waits.
-    pub(crate) thread: StubThread,
+    /// Its guest threads, which wait: one, or more if it has served already.
+    pub(crate) threads: Vec<Arc<StubThread>>,
 }
 
 fn bits(flags: libc::c_int) -> u64 {
@@ -127,7 +127,7 @@ impl Zygote {
         let child = self.mapper.page().word(queue::CHILD).load(Ordering::SeqCst);
         mapper.set_pid(i32::try_from(child).map_err(|_| PlatformError::Gone("no process id".into()))?);
         match thread::start(&mut mapper, self.control.raw_fd(), SLOTS, slot) {
-            Ok(thread) => Ok(FreshStub { mapper, thread }),
+            Ok(thread) => Ok(FreshStub { mapper, threads: vec![Arc::new(thread)] }),
             Err(error) => {
                 process::kill_process(mapper.pid());
                 let _ = wait::reap(mapper.pid());

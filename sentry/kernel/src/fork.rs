@@ -1,6 +1,5 @@
 //! Linux: kernel/fork.c, `copy_process`, `kernel_clone`.
 
-use crate::run_loop::start_thread;
 use crate::signal::SigHand;
 use crate::task::{NewTask, Resources, SchedAttr, TASK_COMM_LEN};
 use crate::tree::Process;
@@ -102,7 +101,7 @@ impl CurrentTask {
         }
         let ns = self.copy_namespaces(flags, &cred, &fs)?;
         let mm = self.user()?.clone();
-        let child_mm = if flags.contains(CloneFlags::VM) { mm.clone() } else { mm.fork()? };
+        let child_mm = if flags.contains(CloneFlags::VM) { mm.clone() } else { mm.fork(self.regs.rsp)? };
         if !Arc::ptr_eq(&ns.time, &self.task().ns().time) {
             vdso_join_timens(&child_mm, &ns.time, &self.mm_limits())?;
         }
@@ -191,7 +190,7 @@ impl CurrentTask {
         let set_tid = flags.contains(CloneFlags::CHILD_SETTID).then_some(request.child_tid);
         let child = task.clone();
         let own_nr = pid.nr_in(&pid_ns);
-        let started = start_thread(&task, move || {
+        let started = kernel.task_threads.start(move || {
             if !fp.as_bytes().is_empty() {
                 let _ = ctx.set_fp_state(&fp);
             }
@@ -390,14 +389,15 @@ impl Kernel {
             );
             tree.attach(pid.global(), &pid, &pid);
         }
-        start_thread(&task.clone(), move || {
-            let mut current = CurrentTask::new(task, PtRegs::default(), ctx);
-            if exec(&mut current).is_err() {
-                current.exit_status = Some(127 << 8);
-            }
-            current
-        })
-        .map_err(|_| ENOMEM)?;
+        self.task_threads
+            .start(move || {
+                let mut current = CurrentTask::new(task, PtRegs::default(), ctx);
+                if exec(&mut current).is_err() {
+                    current.exit_status = Some(127 << 8);
+                }
+                current
+            })
+            .map_err(|_| ENOMEM)?;
         Ok(group)
     }
 

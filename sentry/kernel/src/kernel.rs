@@ -95,6 +95,7 @@ pub struct Kernel {
     pub tree: Mutex<Tree, { level::TASKLIST }>,
     pub(crate) futexes: FutexTable,
     pub(crate) deferred: Arc<crate::deferred::DeferredQueue>,
+    pub(crate) task_threads: Arc<crate::task_threads::TaskThreads>,
     /// What asynchronous I/O there is.
     pub aio: Arc<crate::AioCounters>,
     pub(crate) shmem: OnceLock<Arc<fs_tmpfs::Shmem>>,
@@ -136,6 +137,7 @@ impl Kernel {
             futexes: FutexTable::new(),
             shmem: OnceLock::new(),
             deferred: Arc::default(),
+            task_threads: Arc::default(),
             aio: Arc::default(),
             shm_used: AtomicBool::new(false),
             kcmp_cookies,

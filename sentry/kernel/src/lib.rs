@@ -34,6 +34,7 @@ mod sigio;
 pub mod signal;
 mod syscall;
 mod task;
+mod task_threads;
 mod thread_group;
 mod time_namespace;
 mod timer;

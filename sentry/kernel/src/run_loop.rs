@@ -1,15 +1,14 @@
 //! The loop of a task's thread. Linux: kernel/entry/common.c, `exit_to_user_mode_loop`.
 
+use crate::CurrentTask;
 use crate::arch::Exception;
 use crate::syscall::{SyscallExit, SyscallResult};
-use crate::{CurrentTask, Task};
 use platform::{Fault, GuestSignal, Trap};
 use platform_host::tsc::rdtsc;
 use sentry_mm::{FaultError, MemoryManager};
 use sentry_uapi::errno::ENOSYS;
 use sentry_uapi::sigaction::SaFlags;
 use sentry_uapi::signal::{SI_KERNEL, SIGKILL, SIGSEGV, SigInfo, SigSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The kernel is told of so many system calls of a task at a time.
@@ -193,18 +192,4 @@ impl CurrentTask {
 /// Adds to a counter that nobody else writes to.
 fn add_time(counter: &AtomicU64, ticks: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(ticks), Ordering::Relaxed);
-}
-
-/// Starts the host thread of a task.
-///
-/// # Errors
-/// The host has no thread left.
-pub(crate) fn start_thread(
-    task: &Arc<Task>,
-    make: impl FnOnce() -> CurrentTask + Send + 'static,
-) -> std::io::Result<()> {
-    /// Stack of a task's host thread. Handlers nest little; the pages are touched as they are used.
-    const STACK: usize = 512 << 10;
-    let name = format!("task-{}", task.tid());
-    std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || make().run()).map(drop)
 }

@@ -12,6 +12,9 @@ pub(crate) const EAGER_ANON: u64 = 1 << 34;
 /// Up to this size it gets its memory with its frames: what is so small is used as a rule, and a fault costs four times
 /// what a page does that is entered with others.
 const POPULATED_ANON: u64 = 64 << 10;
+/// Up to this size, file pages are entered in the host's page tables with the mapping. The host enters as many at a fault, so
+/// more would cost more than it saves: of a library, a program touches a part.
+const POPULATED_FILE: u64 = 64 << 10;
 /// File pages entered by one fault.
 const FILE_CLUSTER: u64 = 256 << 10;
 /// Least and most that one copy-on-write fault copies: twice as much with each since the last fork.
@@ -234,7 +237,7 @@ impl MemoryManager {
             }
             let pma = Pma { end, frame: frames.start, write_protected, anonymous: false, shown: None };
             insert_pma(&mut inner.pmas, at, pma);
-            push_map(&mut ops, at, &pma, vma, true);
+            push_map(&mut ops, at, &pma, vma, end - at <= POPULATED_FILE);
             if let Some(sites) = self.sites_shown(start, vma) {
                 self.show_known(inner, &mut ops, sites, vma, at, vma.file_offset(start, at));
             }

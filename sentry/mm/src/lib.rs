@@ -6,6 +6,7 @@
 mod brk;
 mod call_sites;
 mod fault;
+mod fork;
 mod frame;
 mod info;
 mod madvise;
@@ -16,6 +17,7 @@ mod mm;
 mod mmap;
 mod mprotect;
 mod mremap;
+mod program;
 mod remap;
 mod shared_anon;
 mod text;

@@ -132,7 +132,7 @@ impl MemoryManager {
         MemoryManager::with_inner(memory, platform, inner, MmInfo::default())
     }
 
-    fn with_inner(
+    pub(crate) fn with_inner(
         memory: Arc<MemoryFile>,
         platform: Arc<dyn Platform>,
         inner: Inner,
@@ -227,71 +227,6 @@ impl MemoryManager {
             return Ok(());
         }
         self.aspace.apply(ops).map_err(|_| ENOMEM)
-    }
-
-    /// A copy for fork(2): private pages are shared until one side writes.
-    pub fn fork(&self) -> Result<Arc<MemoryManager>, Errno> {
-        let mut parent = self.inner.write();
-        let mut child = Inner {
-            vmas: VmaMap::new(),
-            pmas: PmaMap::new(),
-            mmap_base: parent.mmap_base,
-            cow_cluster: COW_CLUSTER,
-            brk_start: parent.brk_start,
-            brk: parent.brk,
-            total: 0,
-            data: 0,
-            locked: 0,
-            def_flags: VmFlags::empty(),
-            peak: parent.peak,
-        };
-        parent.cow_cluster = COW_CLUSTER;
-        let mut parent_ops = Vec::new();
-        let mut child_ops = Vec::new();
-        for (start, vma) in &parent.vmas {
-            if vma.flags.contains(VmFlags::DONTCOPY) {
-                continue;
-            }
-            let mut copy = vma.clone();
-            copy.flags -= VmFlags::LOCKED;
-            child.account(&copy, copy.end - start, true);
-            child.vmas.insert(*start, copy);
-        }
-        // PMAs are cut at VMA borders first, so that each has one set of properties.
-        let borders: Vec<u64> = parent.vmas.iter().flat_map(|(s, v)| [*s, v.end]).collect();
-        for b in borders {
-            crate::vma::split_pma(&mut parent.pmas, b);
-        }
-        let inner = &mut *parent;
-        for (start, pma) in &mut inner.pmas {
-            let Some((_, vma)) = crate::vma::find_vma(&child.vmas, *start) else { continue };
-            if vma.flags.contains(VmFlags::WIPEONFORK) {
-                continue;
-            }
-            pma.frames(*start).for_each(|frames| self.memory.inc_ref(frames));
-            if pma.anonymous && !vma.is_shared() && !pma.write_protected {
-                pma.write_protected = true;
-                if vma.prot.contains(Prot::WRITE) {
-                    let prot = vma.prot - Prot::WRITE;
-                    parent_ops.push(MapOp::Protect { addr: *start, len: pma.end - start, prot });
-                }
-            }
-            child.pmas.insert(*start, *pma);
-            push_map(&mut child_ops, *start, pma, vma, false);
-        }
-        let info = self.info.lock().clone();
-        let vmas: Vec<Vma> = child.vmas.values().cloned().collect();
-        let forked = MemoryManager::with_inner(self.memory.clone(), self.platform.clone(), child, info);
-        let result = self.apply(parent_ops);
-        drop(parent);
-        let forked = forked.map_err(|_| ENOMEM)?;
-        forked.text.inherit(&self.text);
-        for vma in &vmas {
-            forked.note_file(vma, true)?;
-        }
-        result?;
-        forked.apply(child_ops)?;
-        Ok(forked)
     }
 
     /// Tells the file of a VMA that a mapping of it has come or gone.

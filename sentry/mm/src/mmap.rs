@@ -140,6 +140,11 @@ impl MemoryManager {
                 let _ = self.populate_locked(inner, from, to, false);
             }
             mapped
+        } else if MemoryManager::is_program_data(inner, vma, from, len) {
+            match self.map_copies(inner, start, vma, from, to) {
+                Err(FaultError::Signal { .. }) => Ok(()),
+                other => other,
+            }
         } else {
             let eager = populate || len <= EAGER_FILE || (vma.prot.contains(Prot::EXEC) && len <= EAGER_TEXT);
             if eager {

@@ -54,7 +54,7 @@ fn fork_copies_on_write_both_ways() {
     let parent = new_mm();
     let a = anon(&parent, Placement::Hint(0), 64 * P, RW);
     guest_write(&parent, a + 5 * P, 1).unwrap();
-    let child = parent.fork().unwrap();
+    let child = parent.fork(0).unwrap();
     assert_eq!(guest_read(&child, a + 5 * P), Ok(1));
     guest_write(&child, a + 5 * P, 2).unwrap();
     guest_write(&parent, a + 6 * P, 3).unwrap();
@@ -75,7 +75,7 @@ fn the_sentry_writes_through_copy_on_write_too() {
     let parent = new_mm();
     let a = anon(&parent, Placement::Hint(0), P, RW);
     parent.copy_to_user(a, b"parent").unwrap();
-    let child = parent.fork().unwrap();
+    let child = parent.fork(0).unwrap();
     child.copy_to_user(a, b"child!").unwrap();
     assert_eq!(parent.read_cstring(a, 100).unwrap(), b"parent");
     assert_eq!(child.read_cstring(a, 100).unwrap(), b"child!");
@@ -94,7 +94,7 @@ fn a_view_finds_its_memory_anew_after_a_wait() {
     let mut dst = parent.dst(&ranges).unwrap();
     dst.write(b"12").unwrap();
     assert_eq!(dst.attempt(|_| Err::<(), _>(EAGAIN)), Err(EAGAIN));
-    let child = parent.fork().unwrap();
+    let child = parent.fork(0).unwrap();
     parent.copy_to_user(a + 10, b"own page").unwrap();
     assert_eq!(dst.attempt(|dst| dst.write(b"34")), Ok(2));
     assert_eq!((dst.done(), dst.remaining()), (4, 96));
@@ -173,7 +173,7 @@ fn dontneed_reads_as_zero_also_when_shared_with_a_child() {
     let mm = new_mm();
     let a = anon(&mm, Placement::Hint(0), 4 * P, RW);
     guest_write(&mm, a, 1).unwrap();
-    let child = mm.fork().unwrap();
+    let child = mm.fork(0).unwrap();
     mm.madvise(a, 4 * P, Advice::DontNeed(false)).unwrap();
     assert_eq!(guest_read(&mm, a), Ok(0));
     assert_eq!(guest_read(&child, a), Ok(1));
@@ -191,7 +191,7 @@ fn shared_anonymous_memory_is_shared_and_keys_agree() {
         ..MmapRequest::anonymous(Placement::Hint(0), 2 * P, RW)
     };
     let a = mm.mmap(&request, &MmLimits::NONE).unwrap();
-    let child = mm.fork().unwrap();
+    let child = mm.fork(0).unwrap();
     guest_write(&child, a + P, 6).unwrap();
     assert_eq!(guest_read(&mm, a + P), Ok(6));
     assert_eq!(mm.futex_key(a + P, false), child.futex_key(a + P, false));

@@ -29,6 +29,10 @@ pub(crate) fn pause() {
     std::hint::spin_loop();
 }
 
+/// The zygote and the ready stubs, at first and at most.
+pub(crate) const FIRST_CHILDREN: usize = 5;
+pub(crate) const IDLE_CHILDREN: usize = 5;
+
 pub(crate) fn platform(memory: OwnedFd) -> Arc<Backend> {
     PtracePlatform::new(memory).unwrap()
 }

@@ -29,6 +29,10 @@ pub(crate) fn pause() {
     std::hint::spin_loop();
 }
 
+/// The zygote and the ready stubs, at first and at most.
+pub(crate) const FIRST_CHILDREN: usize = 3;
+pub(crate) const IDLE_CHILDREN: usize = 7;
+
 pub(crate) fn platform(memory: OwnedFd) -> Arc<Backend> {
     SystrapPlatform::new(memory).unwrap()
 }
