@@ -71,3 +71,29 @@ impl<K: Eq + Hash> Default for InodeCache<K> {
         InodeCache::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testfs::{TestFs, root_context};
+
+    #[test]
+    fn a_file_has_one_inode_until_its_key_passes_to_another() {
+        let root = root_context().fs.root().dentry;
+        let make = || TestFs::detached_dir(root.sb());
+        let cache: InodeCache<u64> = InodeCache::new();
+        let first = cache.get_or_make(7, |_| true, make);
+        assert!(Arc::ptr_eq(&first, &cache.get_or_make(7, |_| true, make)));
+        assert!(!Arc::ptr_eq(&first, &cache.get_or_make(8, |_| true, make)));
+        // Another file now; those who have the old one keep it.
+        let second = cache.get_or_make(7, |_| false, make);
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&second, &cache.get_or_make(7, |_| true, make)));
+        // One that nobody uses any more is made again.
+        let ino = second.ino();
+        drop(second);
+        assert_ne!(ino, cache.get_or_make(7, |_| true, make).ino());
+        cache.forget(&7);
+        assert!(cache.get(&7).is_none());
+    }
+}
