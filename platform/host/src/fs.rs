@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::slice;
 
 /// What statx(2) tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,13 +242,15 @@ const DIRENTS: usize = 32 * 1024;
 /// at the end. [`first_dirent`] takes them apart. They pass through the stack: a heap that gives so large a piece back
 /// each time gives it back to the host.
 pub fn getdents(fd: BorrowedFd<'_>, out: &mut Vec<u8>) -> Result<usize, Errno> {
-    let mut buf = [const { MaybeUninit::<u8>::uninit() }; DIRENTS];
+    let mut buf = MaybeUninit::<[u8; DIRENTS]>::uninit();
     // SAFETY: the buffer is as long as said.
-    let ret = unsafe { libc::syscall(libc::SYS_getdents64, fd.as_raw_fd(), buf.as_mut_ptr(), buf.len()) };
+    let ret = unsafe { libc::syscall(libc::SYS_getdents64, fd.as_raw_fd(), buf.as_mut_ptr(), DIRENTS) };
     let n = usize::try_from(ret).map_err(|_| errno())?;
-    let written = buf.get(..n).ok_or(EIO)?;
-    // SAFETY: the host has written these bytes.
-    out.extend_from_slice(unsafe { written.assume_init_ref() });
+    if n > DIRENTS {
+        return Err(EIO);
+    }
+    // SAFETY: the host has written these bytes, which are no more than there are.
+    out.extend_from_slice(unsafe { slice::from_raw_parts(buf.as_ptr().cast::<u8>(), n) });
     Ok(n)
 }
 
