@@ -49,12 +49,12 @@ impl HostInode {
             return Ok(Arc::new(fs::reopen_dir(open.as_fd(), flags::O_RDONLY | flags::O_DIRECTORY, 0)?));
         }
         let fd = self.open_host(flags::O_RDONLY | flags::O_DIRECTORY)?;
-        self.fs.fds.store(&self.path, fd.clone());
+        self.fs.fds.store(&self.read, fd.clone());
         Ok(fd)
     }
 
     /// The whole directory, if it may be kept.
-    fn whole_listing(&self) -> Result<Option<Arc<Listing>>, Errno> {
+    pub(crate) fn whole_listing(&self) -> Result<Option<Arc<Listing>>, Errno> {
         if !self.fs.exclusive() || self.fs.writable {
             return Ok(None);
         }
@@ -79,6 +79,19 @@ impl HostInode {
 fn entry_at(entries: &[u8], at: usize) -> Option<(HostDirent<'_>, usize)> {
     let (entry, rest) = fs::first_dirent(entries.get(at..)?)?;
     Some((entry, entries.len() - rest.len()))
+}
+
+/// All names but `.` and `..`.
+pub(crate) fn names_of(listing: &Listing) -> Vec<&[u8]> {
+    let Listing(entries) = listing;
+    let (mut names, mut at) = (Vec::new(), 0);
+    while let Some((entry, next)) = entry_at(entries, at) {
+        at = next;
+        if entry.name != b"." && entry.name != b".." {
+            names.push(entry.name);
+        }
+    }
+    names
 }
 
 /// Where the entry with the position `pos` is: the end, if there is none.

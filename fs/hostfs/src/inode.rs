@@ -3,6 +3,7 @@
 use crate::attr::{self, host_time};
 use crate::dir::Listing;
 use crate::fd_cache::FdSlot;
+use crate::owners::{ChildOwners, Owner};
 use crate::pages::HostPages;
 use crate::super_block::{HostShared, Key, key};
 use crate::xattr::{self, KnownAcls};
@@ -39,13 +40,6 @@ impl Place {
     }
 }
 
-/// An owner that was asked for, and the file's `ctime` at that time.
-#[derive(Clone, Copy)]
-struct Owner {
-    ids: (u32, u32),
-    ctime: (i64, u32),
-}
-
 /// A host file.
 pub(crate) struct HostInode {
     pub(crate) fs: Arc<HostShared>,
@@ -54,15 +48,17 @@ pub(crate) struct HostInode {
     /// The names it is known by, the one learnt last at the end. None for the root and for what has been removed; both
     /// are pinned.
     places: Mutex<SmallVec<[Place; 1]>, { level::LEAF }>,
-    /// An `O_PATH` descriptor, or one a directory was listed by; one for reading; one for reading and writing.
-    pub(crate) path: FdSlot,
+    /// An `O_PATH` descriptor; one for reading, a directory too; one for reading and writing.
+    path: FdSlot,
     pub(crate) read: FdSlot,
     pub(crate) write: FdSlot,
     pinned: OnceLock<Arc<OwnedFd>>,
     /// Attributes, where nobody else changes them.
     attr: Mutex<Option<HostStat>, { level::LEAF }>,
     /// The owner that the host's stat(2) hides.
-    owner: Mutex<Option<Owner>, { level::LEAF }>,
+    pub(crate) owner: Mutex<Option<Owner>, { level::LEAF }>,
+    /// Those of a directory's files; made when one is asked for.
+    pub(crate) child_owners: OnceLock<Box<ChildOwners>>,
     target: OnceLock<Box<[u8]>>,
     /// Entries of a directory, where nobody changes them.
     pub(crate) listing: Mutex<Option<Arc<Listing>>, { level::LEAF }>,
@@ -106,6 +102,7 @@ impl HostShared {
                 pinned: OnceLock::new(),
                 attr: Mutex::new(None),
                 owner: Mutex::new(None),
+                child_owners: OnceLock::new(),
                 target: OnceLock::new(),
                 listing: Mutex::new(None),
                 pages: OnceLock::new(),
@@ -249,23 +246,6 @@ impl HostInode {
         let stat = self.stat_now()?;
         *self.attr.lock() = Some(stat);
         Ok(stat)
-    }
-
-    /// The host ids the file belongs to. Where stat(2) hides them they are asked for once, and again when the time of
-    /// the file's last change is another.
-    fn owner(&self, stat: &HostStat) -> (u32, u32) {
-        let seen = (stat.uid, stat.gid);
-        let Some(owners) = self.fs.owners.as_ref().filter(|o| o.hides(stat.uid, stat.gid)) else {
-            return seen;
-        };
-        if let Some(known) = *self.owner.lock()
-            && known.ctime == stat.ctime
-        {
-            return known.ids;
-        }
-        let told = self.path_fd().ok().and_then(|fd| owners.owner(fd.as_fd()));
-        *self.owner.lock() = told.map(|ids| Owner { ids, ctime: stat.ctime });
-        told.unwrap_or(seen)
     }
 
     /// What is known of the file no longer holds.
