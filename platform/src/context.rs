@@ -57,6 +57,16 @@ pub trait Interrupter: Send + Sync {
     fn interrupt(&self);
 }
 
+/// A system call whose result stays the same until its task makes another call: `number`'s result is `value`, whatever
+/// its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The number of the call.
+    pub number: u32,
+    /// What it returns.
+    pub value: u32,
+}
+
 /// The processor state of one task.
 pub trait Context {
     /// Runs guest code in `aspace` from `regs` until it traps, and stores the registers it had then.
@@ -91,6 +101,12 @@ pub trait Context {
     /// the next switch has the same `rip`, guest code goes on where that call said.
     fn used_gate(&self) -> bool {
         false
+    }
+
+    /// Tells all the calls that [`Self::switch`] may answer by itself from now on, without a trap; they replace those told
+    /// before. A back-end answers as many of them as it cares to.
+    fn set_answers(&mut self, answers: &[Answer]) {
+        let _ = answers;
     }
 
     /// Gives up what ties this context to its present address space, because the task leaves it (execve, exit).

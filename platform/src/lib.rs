@@ -19,7 +19,7 @@ mod stats;
 pub use address_space::{AddressSpace, Backing, MapOp, Prot};
 pub use arch::{FpState, PtRegs};
 pub use call_gate::CallGate;
-pub use context::{AccessType, Context, Fault, GuestSignal, Interrupter, Trap};
+pub use context::{AccessType, Answer, Context, Fault, GuestSignal, Interrupter, Trap};
 pub use error::PlatformError;
 pub use stats::PlatformStats;
 

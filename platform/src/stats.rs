@@ -13,8 +13,12 @@ pub struct PlatformStats {
     pub map_ops: AtomicU64,
     /// Host processes made for address spaces.
     pub address_spaces: AtomicU64,
-    /// Host threads made for contexts.
+    /// Host threads or virtual processors made for contexts.
     pub stub_threads: AtomicU64,
+    /// Exits of virtual processors; 0 where there are none.
+    pub exits: AtomicU64,
+    /// System calls answered without a trap, as [`crate::Context::set_answers`] allows.
+    pub answered: AtomicU64,
 }
 
 impl PlatformStats {

@@ -24,12 +24,15 @@ pub(crate) struct Owner {
     ctime: (i64, u32),
 }
 
+/// User and group by file.
+type Known = HashMap<Key, (u32, u32)>;
+
 /// The owners of a directory's files.
 #[derive(Default)]
 pub(crate) struct ChildOwners {
     /// How many were asked for by themselves.
     single: AtomicU32,
-    known: Mutex<Option<Arc<HashMap<Key, (u32, u32)>>>, { level::LEAF }>,
+    known: Mutex<Option<Arc<Known>>, { level::LEAF }>,
 }
 
 impl HostInode {
@@ -60,7 +63,7 @@ impl HostInode {
         host_inode(&dir).ok()?.child_owners(owners)?.get(&self.key).copied()
     }
 
-    fn child_owners(&self, owners: &dyn HostOwners) -> Option<Arc<HashMap<Key, (u32, u32)>>> {
+    fn child_owners(&self, owners: &dyn HostOwners) -> Option<Arc<Known>> {
         let children = self.child_owners.get_or_init(Box::default);
         if let Some(known) = children.known.lock().clone() {
             return Some(known);
@@ -75,8 +78,7 @@ impl HostInode {
             0..=MAX_TOGETHER => owners.owners_in(self.path_fd().ok()?.as_fd(), &names),
             _ => Vec::new(),
         };
-        let known: Arc<HashMap<_, _>> =
-            Arc::new(told.into_iter().map(|told| (told.file, told.ids)).collect());
+        let known: Arc<Known> = Arc::new(told.into_iter().map(|told| (told.file, told.ids)).collect());
         let old = children.known.lock().replace(known.clone());
         drop(old);
         Some(known)

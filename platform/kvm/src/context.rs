@@ -7,7 +7,7 @@ use crate::pool::Pool;
 use crate::trap::{self, Exception, GENERAL_PROTECTION, is_canonical};
 use crate::vcpu::{Exit, Owner, Vcpu};
 use platform::{
-    AddressSpace, Context, Fault, FpState, Interrupter, PlatformError, PlatformStats, PtRegs, Trap,
+    AddressSpace, Answer, Context, Fault, FpState, Interrupter, PlatformError, PlatformStats, PtRegs, Trap,
 };
 use sentry_uapi::errno::EINVAL;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ pub(crate) struct KvmContext {
     /// The address space it is counted in.
     space: Option<Arc<Space>>,
     interrupter: Arc<KvmInterrupter>,
+    answers: Arc<[Answer]>,
 }
 
 fn space_of(aspace: &Arc<dyn AddressSpace>) -> Result<&Arc<Space>, PlatformError> {
@@ -35,7 +36,7 @@ fn space_of(aspace: &Arc<dyn AddressSpace>) -> Result<&Arc<Space>, PlatformError
 impl KvmContext {
     pub(crate) fn new(pool: Arc<Pool>) -> KvmContext {
         let (owner, interrupter) = (Arc::default(), Arc::default());
-        KvmContext { pool, owner, vcpu: None, space: None, interrupter }
+        KvmContext { pool, owner, vcpu: None, space: None, interrupter, answers: Arc::default() }
     }
 
     /// Counts the context in where it is going to run.
@@ -77,9 +78,14 @@ impl KvmContext {
                 self.vcpu = None;
                 continue;
             }
-            self.pool.exits.fetch_add(1, Ordering::Relaxed);
+            lease.set_answers(self.pool.vm(), &self.answers);
+            PlatformStats::count(&self.pool.stats.exits);
             let left = || self.pool.left();
             let exit = vcpu.run(&mut lease, self.pool.vm(), space, regs, &self.interrupter, left);
+            let answered = lease.take_answered(self.pool.vm());
+            if answered != 0 {
+                self.pool.stats.answered.fetch_add(answered, Ordering::Relaxed);
+            }
             drop(lease);
             if matches!(exit, Ok(Exit::NotEntered)) {
                 // It has not had its slice: the host kernel may have taken all of it to move the processor to this thread.
@@ -182,6 +188,10 @@ impl Context for KvmContext {
         space.join()?;
         sibling.space = Some(space.clone());
         Ok(Box::new(sibling))
+    }
+
+    fn set_answers(&mut self, answers: &[Answer]) {
+        self.answers = answers.into();
     }
 
     fn leave(&mut self) {

@@ -75,7 +75,7 @@ impl fmt::Debug for KvmDevice {
 }
 
 pub(crate) fn unavailable(why: fmt::Arguments<'_>) -> PlatformError {
-    PlatformError::Unavailable(format!("{why}; use --platform=ptrace or leave the choice to auto"))
+    PlatformError::Unavailable(format!("{why}; use --platform=systrap or leave the choice to auto"))
 }
 
 fn check(kvm: &Kvm) -> Result<(), PlatformError> {

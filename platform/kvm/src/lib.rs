@@ -15,6 +15,7 @@ mod address_space;
 mod arena;
 mod context;
 mod cpuid;
+mod descriptors;
 mod device;
 mod entry;
 mod interrupt;
@@ -34,9 +35,20 @@ use crate::context::KvmContext;
 use crate::pool::Pool;
 use crate::vm::{MAX_VCPUS, Vm};
 use platform::{AddressSpace, Context, Platform, PlatformError, PlatformStats};
+use std::ops::Range;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The descriptors of the back-end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KvmDescriptors {
+    /// The virtual machine's, on which the requests of [`requests::VM`] are made.
+    pub vm: RawFd,
+    /// Those that virtual processors have or will have, on which the requests of [`requests::VCPU`] are made. Each is put
+    /// in its place by dup3(2) when its processor is made.
+    pub vcpus: Range<RawFd>,
+}
 
 /// The KVM platform.
 pub struct KvmPlatform {
@@ -67,19 +79,15 @@ impl KvmPlatform {
         max: usize,
     ) -> Result<Arc<KvmPlatform>, PlatformError> {
         interrupt::install_handler()?;
-        let vm = Arc::new(Vm::new(&device, &memory_file)?);
-        let pool = Arc::new(Pool::new(vm, max));
+        let vm = Arc::new(Vm::new(&device, &memory_file, max)?);
+        let pool = Arc::new(Pool::new(vm));
         Ok(Arc::new(KvmPlatform { pool, next_id: AtomicU64::new(1) }))
     }
 
-    /// The virtual machine's descriptor, for a filter that names it.
-    pub fn vm_fd(&self) -> RawFd {
-        self.pool.vm().raw_fd()
-    }
-
-    /// How often `KVM_RUN` has returned for guest code.
-    pub fn exits(&self) -> u64 {
-        self.pool.exits.load(Ordering::Relaxed)
+    /// The descriptors on which requests are made, for a filter.
+    pub fn descriptors(&self) -> KvmDescriptors {
+        let vm = self.pool.vm();
+        KvmDescriptors { vm: vm.raw_fd(), vcpus: vm.vcpu_fds() }
     }
 }
 

@@ -4,8 +4,8 @@
 //! The page is the only memory besides the entry code that ring 0 reaches. It is mapped supervisor-only, and holds
 //! nothing but what guest code had in its own registers.
 
-use crate::arena::{Arena, PhysPage};
-use platform::PtRegs;
+use crate::arena::{Arena, PAGE, PhysPage};
+use platform::{Answer, PtRegs};
 
 /// Words the entry code uses, as byte offsets.
 pub(crate) const RAX: u64 = 0x00;
@@ -17,6 +17,8 @@ pub(crate) const CR3: u64 = 0x18;
 pub(crate) const VECTOR: u64 = 0x20;
 /// CR2, or DR6 for a debug exception.
 pub(crate) const INFO: u64 = 0x28;
+/// Calls answered in ring 0, counted.
+pub(crate) const ANSWERED: u64 = 0x30;
 /// The frame that the way in pops: rax, then rip, cs, rflags, rsp, ss for `iretq` or rsp for `sysretq`.
 pub(crate) const FRAME: u64 = 0x40;
 /// A null selector, from the frame's start on.
@@ -27,6 +29,12 @@ const TSS: u64 = 0x180;
 const STACK: u64 = 0x800;
 const DEBUG_STACK: u64 = 0xa00;
 const OTHER_STACK: u64 = 0xc00;
+/// Results of the calls that are answered in ring 0, by number, in words of 32 bits; [`NO_ANSWER`] for the others.
+pub(crate) const ANSWERS: u64 = 0xc00;
+/// Numbers in that table.
+pub(crate) const ANSWERS_LEN: u64 = 256;
+/// No call that may be answered returns this.
+const NO_ANSWER: u32 = u32::MAX;
 
 /// Interrupt stack table entries, as gates name them.
 pub(crate) const IST_DEBUG: u64 = 1;
@@ -49,6 +57,7 @@ const KERNEL_DATA: u64 = 0x00cf_9300_0000_ffff;
 const USER_DATA: u64 = 0x00cf_f300_0000_ffff;
 const USER_CODE: u64 = 0x00af_fb00_0000_ffff;
 
+const _: () = assert!(ANSWERS >= OTHER_STACK && ANSWERS + 4 * ANSWERS_LEN == PAGE);
 const _: () = assert!(PtRegs::USER_CS == 0x30 | 3 && PtRegs::USER_SS == 0x28 | 3);
 
 /// A virtual processor's page.
@@ -78,6 +87,9 @@ impl PerCpu {
         put_unaligned(&put, TSS, &[(4, addr + STACK), (36, addr + DEBUG_STACK), (44, addr + OTHER_STACK)]);
         // The permission bitmap of ports begins behind the end: none is open.
         put(TSS + 96, u64::from(TSS_LIMIT + 1) << 48);
+        for number in 0..ANSWERS_LEN / 2 {
+            put(ANSWERS + 8 * number, u64::MAX);
+        }
         cpu
     }
 
@@ -104,6 +116,23 @@ impl PerCpu {
 
     pub(crate) fn store(&self, arena: &Arena, offset: u64, value: u64) {
         arena.word(self.page, offset / 8).store(value, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Replaces the answers in the table.
+    pub(crate) fn set_answers(&self, arena: &Arena, old: &[Answer], new: &[Answer]) {
+        old.iter().for_each(|answer| self.set_answer(arena, answer.number, NO_ANSWER));
+        new.iter().for_each(|answer| self.set_answer(arena, answer.number, answer.value));
+    }
+
+    fn set_answer(&self, arena: &Arena, number: u32, value: u32) {
+        let number = u64::from(number);
+        if number >= ANSWERS_LEN {
+            return;
+        }
+        let word = ANSWERS + number / 2 * 8;
+        let shift = number % 2 * 32;
+        let others = self.load(arena, word) & !(u64::from(u32::MAX) << shift);
+        self.store(arena, word, others | u64::from(value) << shift);
     }
 
     /// The word at address `at`, as ring 0 names it; 0 outside the page.

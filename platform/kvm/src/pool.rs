@@ -17,7 +17,7 @@ use platform::{PlatformError, PlatformStats};
 use platform_host::process::gettid;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How long guest code may run while somebody waits for a processor.
@@ -48,14 +48,12 @@ pub(crate) struct Pool {
     shooters: AtomicUsize,
     shot: Mutex<()>,
     any_left: Condvar,
-    /// Runs of processors, each of which ends with one exit.
-    pub(crate) exits: AtomicU64,
     pub(crate) stats: PlatformStats,
 }
 
 impl Pool {
-    pub(crate) fn new(vm: Arc<Vm>, max: usize) -> Pool {
-        let max = max.clamp(1, vm.max_vcpus());
+    pub(crate) fn new(vm: Arc<Vm>) -> Pool {
+        let max = vm.vcpu_fds().len();
         Pool {
             vm,
             max,
@@ -64,7 +62,6 @@ impl Pool {
             shooters: AtomicUsize::new(0),
             shot: Mutex::default(),
             any_left: Condvar::new(),
-            exits: AtomicU64::new(0),
             stats: PlatformStats::default(),
         }
     }

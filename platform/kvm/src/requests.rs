@@ -31,7 +31,7 @@ pub const VM: [u32; 2] = [
     request(WRITE, 0x46, size_of::<kvm_userspace_memory_region>()),
 ];
 
-/// Made on virtual processors' descriptors, which come into being as they are needed. The most frequent one is first.
+/// Made on virtual processors' descriptors. The most frequent one is first.
 pub const VCPU: [u32; 11] = [
     // KVM_RUN
     request(NONE, 0x80, 0),

@@ -1,46 +1,30 @@
-//! A virtual processor: its set-up, and one way into guest code and out again.
+//! A virtual processor: one way into guest code and out again.
 //!
 //! Linux: virt/kvm/kvm_main.c, arch/x86/kvm/x86.c. Between two runs the processor stands in ring 0, halted in the entry
 //! code. A run sets the general registers and starts at one of the entry code's ways in; it ends at the next `hlt`, after
 //! one `KVM_RUN`. Only a kick can end it elsewhere: then the processor is brought back to ring 0 from outside.
 
+mod setup;
+
 use crate::address_space::Space;
 use crate::arena::Arena;
-use crate::entry::{VECTOR_KERNEL, VECTOR_SYSCALL};
+use crate::entry::{VECTOR_KERNEL, VECTOR_SYSCALL, X86_EFLAGS_TF};
 use crate::interrupt::{KICK, KvmInterrupter};
-use crate::percpu::{
-    CR3, FRAME, FS_BASE, GDT_LIMIT, GS_BASE, INFO, KERNEL_CS, KERNEL_DS, PerCpu, SYSRET_BASE, TSS_LIMIT,
-    TSS_SELECTOR, VECTOR,
-};
-use crate::requests::KVM_SET_DEVICE_ATTR;
+use crate::percpu::{ANSWERED, CR3, FRAME, FS_BASE, GS_BASE, INFO, PerCpu, RAX, VECTOR};
 use crate::trap::{Exception, is_canonical};
-use crate::vm::{IDT_LIMIT, Vm, host};
-use kvm_bindings::{
-    KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, Msrs, kvm_device_attr, kvm_dtable, kvm_msr_entry, kvm_regs,
-    kvm_segment, kvm_sregs, kvm_xcrs, kvm_xsave,
-};
+use crate::vm::{Vm, host};
+use kvm_bindings::{kvm_regs, kvm_sregs, kvm_xsave};
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd};
 use parking_lot::{Mutex, MutexGuard};
-use platform::{FpState, PlatformError, PtRegs};
+use platform::{Answer, FpState, PlatformError, PtRegs};
 use platform_host::process::tgkill;
-use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Linux: arch/x86/include/uapi/asm/processor-flags.h, arch/x86/include/asm/msr-index.h.
-const X86_CR0: u64 = 0x8005_0033; // PG AM WP NE ET MP PE
-const X86_EFER: u64 = 0xd01; // NXE LMA LME SCE
 const X86_CR3_PCID_NOFLUSH: u64 = 1 << 63;
 const X86_EFLAGS_FIXED: u64 = 2;
-const X86_EFLAGS_TF: u64 = 0x100;
-const MSR_IA32_TSC: u32 = 0x10;
-const MSR_STAR: u32 = 0xc000_0081;
-const MSR_LSTAR: u32 = 0xc000_0082;
-const MSR_CSTAR: u32 = 0xc000_0083;
-const MSR_SYSCALL_MASK: u32 = 0xc000_0084;
-/// Every flag that `syscall` can clear. Linux: `syscall_init`.
-const SYSCALL_MASK: u64 = 0x25_7fd5;
 
 /// Process context identifiers in use: a processor keeps translations of this many address spaces.
 const PCIDS: u64 = 64;
@@ -61,6 +45,9 @@ pub(crate) struct Lease {
     space: Option<Arc<Space>>,
     /// The address space and its generation as of the last flush, by process context identifier.
     flushed: Vec<(u64, u64)>,
+    /// The calls that it answers, and how many it had answered when somebody last asked.
+    answers: Arc<[Answer]>,
+    answered: u64,
 }
 
 /// A virtual processor.
@@ -112,13 +99,13 @@ fn broken(what: &str) -> PlatformError {
 impl Vcpu {
     pub(crate) fn new(vm: &Vm, id: usize) -> Result<Vcpu, PlatformError> {
         let percpu = vm.new_percpu(id)?;
-        let number = u64::try_from(id).unwrap_or(u64::MAX);
-        let mut fd = vm.fd().create_vcpu(number).map_err(host("KVM_CREATE_VCPU"))?;
+        let mut fd = vm.create_vcpu(id)?;
         fd.set_cpuid2(&vm.cpuid.table).map_err(host("KVM_SET_CPUID2"))?;
         fd.set_sync_valid_reg(SyncReg::Register);
         let immediate_exit = NonNull::from(&mut fd.get_kvm_run().immediate_exit).cast();
         let flushed = vec![(0, 0); usize::try_from(PCIDS).unwrap_or(1)];
-        let lease = Lease { fd, percpu, owner: None, space: None, flushed };
+        let (answers, answered) = (Arc::default(), 0);
+        let lease = Lease { fd, percpu, owner: None, space: None, flushed, answers, answered };
         lease.set_up(vm)?;
         Ok(Vcpu {
             lease: Mutex::new(lease),
@@ -235,7 +222,11 @@ impl Vcpu {
                         return Err(broken("no memory for its own pages"));
                     }
                     // A trap that is under way is seen through: what it has saved could not be told otherwise.
-                    if lease.has_pending_event()? || !(in_user || entering) {
+                    let pending = lease.has_pending_event()?;
+                    if pending || !(in_user || entering) {
+                        if !pending && !in_user {
+                            lease.give_no_answer(vm);
+                        }
                         self.immediate_exit().store(0, Ordering::SeqCst);
                         continue;
                     }
@@ -259,73 +250,6 @@ struct Switched {
 }
 
 impl Lease {
-    /// Puts the processor into ring 0 with the entry code's tables.
-    fn set_up(&self, vm: &Vm) -> Result<(), PlatformError> {
-        let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
-        xcrs.xcrs[0].value = vm.cpuid.xstate.features();
-        self.fd.set_xcrs(&xcrs).map_err(host("KVM_SET_XCRS"))?;
-        let mut sregs = self.fd.get_sregs().map_err(host("KVM_GET_SREGS"))?;
-        self.ring0_segments(&mut sregs);
-        let data = kvm_segment { dpl: 3, ..data_segment() };
-        (sregs.ds, sregs.es, sregs.fs) = (data, data, data);
-        sregs.tr = kvm_segment {
-            base: self.percpu.tss(),
-            limit: u32::from(TSS_LIMIT),
-            selector: TSS_SELECTOR,
-            type_: 11,
-            present: 1,
-            ..Default::default()
-        };
-        sregs.ldt = kvm_segment { unusable: 1, ..Default::default() };
-        sregs.gdt = kvm_dtable { base: self.percpu.gdt(), limit: GDT_LIMIT, ..Default::default() };
-        sregs.idt = kvm_dtable { base: Vm::idt_addr(), limit: IDT_LIMIT, ..Default::default() };
-        sregs.cr0 = X86_CR0;
-        sregs.cr3 = vm.boot_root();
-        sregs.cr4 = vm.cpuid.cr4;
-        sregs.efer = X86_EFER;
-        sregs.interrupt_bitmap = [0; 4];
-        self.fd.set_sregs(&sregs).map_err(host("KVM_SET_SREGS"))?;
-        let msr = |index, data| kvm_msr_entry { index, data, ..Default::default() };
-        let star = u64::from(KERNEL_CS) << 32 | u64::from(SYSRET_BASE | 3) << 48;
-        let syscall = Vm::code_addr(vm.entry.syscall);
-        set_msrs(
-            &self.fd,
-            &[
-                msr(MSR_STAR, star),
-                msr(MSR_LSTAR, syscall),
-                // Of 32-bit code, which there is none of.
-                msr(MSR_CSTAR, syscall),
-                msr(MSR_SYSCALL_MASK, SYSCALL_MASK),
-            ],
-        )?;
-        self.show_host_tsc()
-    }
-
-    /// Makes the guest's time-stamp counter the host's, which the vDSO's pages are written for.
-    fn show_host_tsc(&self) -> Result<(), PlatformError> {
-        let offset = 0_u64;
-        let attr = kvm_device_attr {
-            group: KVM_VCPU_TSC_CTRL,
-            attr: u64::from(KVM_VCPU_TSC_OFFSET),
-            addr: u64::try_from((&raw const offset).addr()).unwrap_or(0),
-            flags: 0,
-        };
-        let request = libc::c_ulong::from(KVM_SET_DEVICE_ATTR);
-        // SAFETY: the request reads the structure, and eight bytes at the address in it; both live until it returns.
-        if unsafe { libc::ioctl(self.fd.as_raw_fd(), request, &raw const attr) } == 0 {
-            return Ok(());
-        }
-        // Before Linux 5.16: right to within the time this call takes.
-        let now = platform_host::tsc::rdtsc_ordered();
-        set_msrs(&self.fd, &[kvm_msr_entry { index: MSR_IA32_TSC, data: now, ..Default::default() }])
-    }
-
-    fn ring0_segments(&self, sregs: &mut kvm_sregs) {
-        sregs.cs = kvm_segment { selector: KERNEL_CS, type_: 11, l: 1, db: 0, ..data_segment() };
-        sregs.ss = data_segment();
-        sregs.gs = kvm_segment { base: self.percpu.addr(), ..data_segment() };
-    }
-
     /// Puts guest registers where the way in takes them from.
     fn load(
         &mut self,
@@ -411,6 +335,21 @@ impl Lease {
                 _ => Err(host("KVM_RUN")(error)),
             },
         }
+    }
+
+    /// Has a call that is being answered leave instead.
+    fn give_no_answer(&mut self, vm: &Vm) {
+        let rip = self.fd.sync_regs().regs.rip;
+        let Some((offset, restore)) = Vm::code_offset(rip).and_then(|at| vm.entry.without_answer(at)) else {
+            return;
+        };
+        let number = self.percpu.load(&vm.arena, RAX);
+        let regs = &mut self.fd.sync_regs_mut().regs;
+        regs.rip = Vm::code_addr(offset);
+        if restore {
+            regs.rax = number;
+        }
+        self.fd.set_sync_dirty_reg(SyncReg::Register);
     }
 
     /// Whether an exception is on its way that the processor would take next.
@@ -512,6 +451,20 @@ impl Lease {
         }
     }
 
+    /// Makes `answers` those of the calls that ring 0 answers.
+    pub(crate) fn set_answers(&mut self, vm: &Vm, answers: &Arc<[Answer]>) {
+        if !Arc::ptr_eq(&self.answers, answers) {
+            self.percpu.set_answers(&vm.arena, &self.answers, answers);
+            self.answers = answers.clone();
+        }
+    }
+
+    /// How many calls it has answered since this was asked last.
+    pub(crate) fn take_answered(&mut self, vm: &Vm) -> u64 {
+        let now = self.percpu.load(&vm.arena, ANSWERED);
+        now.wrapping_sub(std::mem::replace(&mut self.answered, now))
+    }
+
     /// Whether the processor holds this owner's extended state.
     pub(crate) fn belongs_to(&self, owner: &Arc<Owner>) -> bool {
         self.owner.as_ref().is_some_and(|current| Arc::ptr_eq(current, owner))
@@ -544,30 +497,5 @@ impl Lease {
         }
         // SAFETY: no feature beyond the structure's 4096 bytes is enabled for the guest: tiles are not in its XCR0.
         unsafe { self.fd.set_xsave(&xsave) }.map_err(host("KVM_SET_XSAVE"))
-    }
-}
-
-/// A flat data segment of ring 0.
-fn data_segment() -> kvm_segment {
-    kvm_segment {
-        base: 0,
-        limit: u32::MAX,
-        selector: KERNEL_DS,
-        type_: 3,
-        present: 1,
-        dpl: 0,
-        db: 1,
-        s: 1,
-        l: 0,
-        g: 1,
-        ..Default::default()
-    }
-}
-
-fn set_msrs(fd: &VcpuFd, entries: &[kvm_msr_entry]) -> Result<(), PlatformError> {
-    let msrs = Msrs::from_entries(entries).map_err(|_| broken("too many registers"))?;
-    match fd.set_msrs(&msrs).map_err(host("KVM_SET_MSRS"))? {
-        count if count == entries.len() => Ok(()),
-        _ => Err(broken("a register cannot be set")),
     }
 }

@@ -2,19 +2,21 @@
 
 use crate::arena::{ARENA_SIZE, ARENA_START, Arena, PAGE, PhysPage};
 use crate::cpuid::GuestCpuid;
+use crate::descriptors::Descriptors;
 use crate::device::KvmDevice;
 use crate::entry::{Entry, VECTOR_STRIDE, VECTORS, X86_TRAP_DB};
 use crate::page_table::{KERNEL_ENTRY, PTE_ACCESSED, PTE_DIRTY, PTE_GLOBAL, PTE_NX, PTE_PRESENT, PTE_WRITE};
 use crate::percpu::{IST_DEBUG, IST_OTHER, KERNEL_CS, PerCpu};
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_bindings::{KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN, kvm_enable_cap};
-use kvm_ioctls::{Cap, VmFd};
+use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use parking_lot::Mutex;
 use platform::PlatformError;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::ENOMEM;
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::ops::Range;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
 /// Bytes of the memory file behind one memory slot.
@@ -55,6 +57,8 @@ pub(crate) struct Vm {
     boot_root: PhysPage,
     file: FileWindow,
     slots: Mutex<Slots>,
+    /// Numbers of the processors' descriptors.
+    vcpu_fds: Descriptors,
     // Last: the virtual machine goes before its memory.
     pub(crate) arena: Arena,
 }
@@ -78,7 +82,8 @@ pub(crate) fn host(what: &'static str) -> impl Fn(kvm_ioctls::Error) -> Platform
 }
 
 impl Vm {
-    pub(crate) fn new(device: &KvmDevice, memory_file: &OwnedFd) -> Result<Vm, PlatformError> {
+    /// Makes it, for `max` processors if KVM allows so many.
+    pub(crate) fn new(device: &KvmDevice, memory_file: &OwnedFd, max: usize) -> Result<Vm, PlatformError> {
         let kvm = device.kvm();
         let cpuid = GuestCpuid::new(kvm)?;
         let fd = kvm.create_vm().map_err(host("KVM_CREATE_VM"))?;
@@ -92,20 +97,27 @@ impl Vm {
         let (kernel_half, kernel_table) = build_kernel_half(&arena)?;
         let boot_root = new_root(&arena, kernel_half)?;
         let slots = Mutex::default();
-        Ok(Vm { fd, cpuid, entry, kernel_half, kernel_table, boot_root, file, slots, arena })
+        let allowed = usize::try_from(fd.check_extension_int(Cap::MaxVcpus)).unwrap_or(0).clamp(1, MAX_VCPUS);
+        let vcpu_fds = Descriptors::reserve(memory_file, max.clamp(1, allowed))?;
+        Ok(Vm { fd, cpuid, entry, kernel_half, kernel_table, boot_root, file, slots, vcpu_fds, arena })
     }
 
     pub(crate) fn boot_root(&self) -> u64 {
         self.boot_root.gpa()
     }
 
-    pub(crate) fn fd(&self) -> &VmFd {
-        &self.fd
+    /// Makes the processor `id`, whose descriptor is one of [`Vm::vcpu_fds`].
+    pub(crate) fn create_vcpu(&self, id: usize) -> Result<VcpuFd, PlatformError> {
+        let made =
+            self.fd.create_vcpu(u64::try_from(id).unwrap_or(u64::MAX)).map_err(host("KVM_CREATE_VCPU"))?;
+        let placed = self.vcpu_fds.place(&made)?;
+        // SAFETY: a descriptor of a virtual processor of this machine, which nobody else owns.
+        unsafe { self.fd.create_vcpu_from_rawfd(placed.into_raw_fd()) }.map_err(host("mmap of kvm_run"))
     }
 
-    /// Processors there may be.
-    pub(crate) fn max_vcpus(&self) -> usize {
-        usize::try_from(self.fd.check_extension_int(Cap::MaxVcpus)).unwrap_or(0).clamp(1, MAX_VCPUS)
+    /// The numbers that processors' descriptors have; one for each there may be.
+    pub(crate) fn vcpu_fds(&self) -> Range<RawFd> {
+        self.vcpu_fds.range()
     }
 
     /// Where ring 0 sees an address of the entry code.
@@ -272,5 +284,37 @@ impl Drop for FileWindow {
     fn drop(&mut self) {
         // SAFETY: our own mapping; the virtual machine that used it is gone.
         unsafe { libc::munmap(self.base.as_ptr().cast(), usize::try_from(self.len).unwrap_or(0)) };
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::FromRawFd;
+
+    /// Wherever in the file a guest page lies, it is none of the back-end's own.
+    #[test]
+    #[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
+    fn no_offset_leads_to_the_arena() {
+        // SAFETY: the name is a C string, the descriptor is fresh.
+        let file = unsafe { File::from_raw_fd(libc::memfd_create(c"guest".as_ptr(), libc::MFD_CLOEXEC)) };
+        let len = 5 * CHUNK + 3 * PAGE;
+        file.set_len(len).unwrap();
+        let vm = Vm::new(&KvmDevice::open().unwrap(), &file.into(), 1).unwrap();
+        let mut found = Vec::new();
+        for offset in [len - PAGE, 0, 3 * CHUNK - PAGE, 3 * CHUNK, CHUNK, ARENA_START, 2 * CHUNK + 7 * PAGE] {
+            let gpa = vm.gpa_of(offset).unwrap().unwrap();
+            let end = gpa + vm.contiguous_len(offset);
+            assert!(gpa >= ARENA_START + ARENA_SIZE && end <= vm.cpuid.phys_end(), "{offset:#x}");
+            found.push(gpa);
+        }
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), 7, "no two offsets are one page");
+        for offset in [len, 1 << 40, u64::MAX - PAGE + 1, ARENA_START.wrapping_sub(CHUNKS_START)] {
+            assert_eq!(vm.gpa_of(offset).unwrap(), None, "{offset:#x}");
+        }
     }
 }

@@ -1,101 +1,15 @@
-//! Guests that try everything ring 3 can try: they get a signal, and nobody else notices.
+//! Guests that try every instruction ring 3 can try: they get a signal, and nobody else notices.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod backend;
 #[path = "../../suite/guest.rs"]
 mod guest;
+#[path = "backend/victim.rs"]
+mod victim;
 
 use guest::*;
-use platform::{AddressSpace, Context, Interrupter, PlatformError, Prot, PtRegs, Trap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-/// Where the attacked code lies, behind that of [`is_whole`].
-const ATTACK: u64 = 0x1000;
-const SYSCALL: [u8; 2] = [0x0f, 0x05];
-const TRAP_FLAG: u64 = 0x100;
-
-/// A small generator of reproducible choices.
-struct Choices(u64);
-
-impl Choices {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
-
-/// Interrupts a context again and again, so that no attack makes it hang.
-fn watched<T>(interrupter: &Arc<dyn Interrupter>, work: impl FnOnce() -> T) -> T {
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                std::thread::park_timeout(Duration::from_millis(2));
-                interrupter.interrupt();
-            }
-        });
-        let result = work();
-        stop.store(true, Ordering::Relaxed);
-        result
-    })
-}
-
-/// A guest that is attacked from within, and one beside it that is not.
-struct Victim {
-    machine: Machine,
-    aspace: Arc<dyn AddressSpace>,
-    context: Box<dyn Context + Send>,
-    bystander: (Arc<dyn AddressSpace>, Box<dyn Context + Send>),
-}
-
-impl Victim {
-    fn new() -> Victim {
-        // mov rax, [rdi]; syscall
-        let machine = Machine::with_code(&[0x48, 0x8b, 0x07, 0x0f, 0x05]);
-        machine.write(DATA_OFFSET + PAGE, &4711_u64.to_ne_bytes());
-        let (aspace, context) = (machine.aspace(), machine.context());
-        let bystander = (machine.aspace(), machine.context());
-        Victim { machine, aspace, context, bystander }
-    }
-
-    /// Runs code from changed registers until it traps.
-    fn attack(
-        &mut self,
-        code: &[u8],
-        change: impl FnOnce(&mut PtRegs),
-    ) -> (Result<Trap, PlatformError>, PtRegs) {
-        let mut padded = code.to_vec();
-        padded.extend_from_slice(&SYSCALL);
-        // ud2, for attacks that jump.
-        padded.extend_from_slice(&[0x0f, 0x0b].repeat(16));
-        self.machine.write(ATTACK, &padded);
-        let mut regs = PtRegs { rip: CODE + ATTACK, rdi: DATA, rsi: DATA, rbx: DATA, ..regs() };
-        change(&mut regs);
-        (self.context.switch(&self.aspace, &mut regs), regs)
-    }
-
-    /// Whether both guests find their memory and registers as they should be.
-    fn is_whole(&mut self) -> bool {
-        let intact = |context: &mut Box<dyn Context + Send>, aspace: &Arc<dyn AddressSpace>| {
-            let mut regs = PtRegs { rdi: DATA + PAGE, fs_base: 0x1234_5000, gs_base: 0x5678_9000, ..regs() };
-            loop {
-                match context.switch(aspace, &mut regs) {
-                    Ok(Trap::Interrupted) => {}
-                    other => {
-                        return matches!(other, Ok(Trap::Syscall))
-                            && (regs.orig_rax, regs.fs_base, regs.gs_base)
-                                == (4711, 0x1234_5000, 0x5678_9000);
-                    }
-                }
-            }
-        };
-        intact(&mut self.context, &self.aspace) && intact(&mut self.bystander.1, &self.bystander.0)
-    }
-}
+use platform::{PtRegs, Trap};
+use victim::*;
 
 /// Instructions that ring 3 may not execute, or that ring 0 would be needed for to do harm.
 const PRIVILEGED: &[(&str, &[u8])] = &[
@@ -117,20 +31,6 @@ const PRIVILEGED: &[(&str, &[u8])] = &[
     ("rsm", &[0x0f, 0xaa]),
     ("int1", &[0xf1]),
     ("int3", &[0xcc]),
-    ("mov rax, cr0", &[0x0f, 0x20, 0xc0]),
-    ("mov rax, cr2", &[0x0f, 0x20, 0xd0]),
-    ("mov rax, cr3", &[0x0f, 0x20, 0xd8]),
-    ("mov rax, cr4", &[0x0f, 0x20, 0xe0]),
-    ("mov rax, cr8", &[0x44, 0x0f, 0x20, 0xc0]),
-    ("mov cr0, rax", &[0x0f, 0x22, 0xc0]),
-    ("mov cr2, rax", &[0x0f, 0x22, 0xd0]),
-    ("mov cr3, rax", &[0x0f, 0x22, 0xd8]),
-    ("mov cr4, rax", &[0x0f, 0x22, 0xe0]),
-    ("mov cr8, rax", &[0x44, 0x0f, 0x22, 0xc0]),
-    ("mov rax, dr0", &[0x0f, 0x21, 0xc0]),
-    ("mov rax, dr7", &[0x0f, 0x21, 0xf8]),
-    ("mov dr0, rax", &[0x0f, 0x23, 0xc0]),
-    ("mov dr7, rax", &[0x0f, 0x23, 0xf8]),
     ("lgdt [rdi]", &[0x0f, 0x01, 0x17]),
     ("lidt [rdi]", &[0x0f, 0x01, 0x1f]),
     ("sgdt [rdi]", &[0x0f, 0x01, 0x07]),
@@ -168,6 +68,39 @@ const PRIVILEGED: &[(&str, &[u8])] = &[
     ("clgi", &[0x0f, 0x01, 0xdd]),
     ("skinit", &[0x0f, 0x01, 0xde]),
     ("invlpga", &[0x0f, 0x01, 0xdf]),
+    ("vmptrst [rdi]", &[0x0f, 0xc7, 0x3f]),
+    ("vmclear [rdi]", &[0x66, 0x0f, 0xc7, 0x37]),
+    ("vmxon [rdi]", &[0xf3, 0x0f, 0xc7, 0x37]),
+    ("invvpid rax, [rdi]", &[0x66, 0x0f, 0x38, 0x81, 0x07]),
+    ("invlpgb", &[0x0f, 0x01, 0xfe]),
+    ("tlbsync", &[0x0f, 0x01, 0xff]),
+    ("psmash", &[0xf3, 0x0f, 0x01, 0xff]),
+    ("pvalidate", &[0xf2, 0x0f, 0x01, 0xff]),
+    ("rmpadjust", &[0xf3, 0x0f, 0x01, 0xfe]),
+    ("rmpupdate", &[0xf2, 0x0f, 0x01, 0xfe]),
+    ("mcommit", &[0xf3, 0x0f, 0x01, 0xfa]),
+    ("rdpru", &[0x0f, 0x01, 0xfd]),
+    ("wbnoinvd", &[0xf3, 0x0f, 0x09]),
+    ("pconfig", &[0x0f, 0x01, 0xc5]),
+    ("wrmsrns", &[0x0f, 0x01, 0xc6]),
+    ("rdmsrlist", &[0xf2, 0x0f, 0x01, 0xc6]),
+    ("wrmsrlist", &[0xf3, 0x0f, 0x01, 0xc6]),
+    ("eretu", &[0xf3, 0x0f, 0x01, 0xca]),
+    ("erets", &[0xf2, 0x0f, 0x01, 0xca]),
+    ("lkgs ax", &[0xf2, 0x0f, 0x00, 0xf0]),
+    ("tdcall", &[0x66, 0x0f, 0x01, 0xcc]),
+    ("seamret", &[0x66, 0x0f, 0x01, 0xcd]),
+    ("seamops", &[0x66, 0x0f, 0x01, 0xce]),
+    ("seamcall", &[0x66, 0x0f, 0x01, 0xcf]),
+    ("uiret", &[0xf3, 0x0f, 0x01, 0xec]),
+    ("senduipi rax", &[0xf3, 0x0f, 0xc7, 0xf0]),
+    ("stui", &[0xf3, 0x0f, 0x01, 0xef]),
+    ("setssbsy", &[0xf3, 0x0f, 0x01, 0xe8]),
+    ("rstorssp [rdi]", &[0xf3, 0x0f, 0x01, 0x2f]),
+    ("wrssq [rdi], rax", &[0x48, 0x0f, 0x38, 0xf6, 0x07]),
+    ("wrussq [rdi], rax", &[0x66, 0x48, 0x0f, 0x38, 0xf5, 0x07]),
+    ("enqcmds rax, [rdi]", &[0xf3, 0x0f, 0x38, 0xf8, 0x07]),
+    ("hreset", &[0xf3, 0x0f, 0x3a, 0xf0, 0xc0, 0x00]),
     ("enclu", &[0x0f, 0x01, 0xd7]),
     ("encls", &[0x0f, 0x01, 0xcf]),
     ("getsec", &[0x0f, 0x37]),
@@ -196,7 +129,7 @@ fn privileged_instructions_are_signals() {
     // of anything.
     let harmless = [
         "wrfsbase", "lock", "cpuid", "rdtscp", "sgdt", "sidt", "sldt", "str", "smsw", "vmcall", "vmmcall",
-        "vmfunc", "mwait", "monitor", "enclu", "iretq",
+        "vmfunc", "mwait", "monitor", "enclu", "iretq", "wbnoinvd", "rdpru", "rstorssp",
     ];
     for (name, code) in PRIVILEGED {
         for flags in [0, TRAP_FLAG] {
@@ -213,6 +146,60 @@ fn privileged_instructions_are_signals() {
         }
         assert!(victim.is_whole(), "{name}");
     }
+}
+
+#[test]
+#[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
+fn every_control_and_debug_register_is_refused() {
+    let mut victim = Victim::new();
+    // mov rax, cr; mov rax, dr; mov cr, rax; mov dr, rax
+    for opcode in 0x20..=0x23 {
+        for register in 0..16_u8 {
+            // The upper eight with REX.R.
+            let prefix = if register < 8 { 0x40 } else { 0x44 };
+            let code = [prefix, 0x0f, opcode, 0xc0 | (register & 7) << 3];
+            // Paging off, a page table of its own, a breakpoint in ring 0: what it would be worth.
+            for value in [0, 1, 0x8005_0033, DATA, 0x4000_0000, 0xffff_ff80_0000_0000, u64::MAX] {
+                let (trap, regs) = victim.attack(&code, |regs| regs.rax = value);
+                assert!(matches!(trap, Ok(Trap::Signal(_))), "{opcode:#x} {register}: {trap:?}");
+                assert_eq!(regs.rax, value, "{opcode:#x} {register}");
+            }
+        }
+        assert!(victim.is_whole(), "{opcode:#x}");
+    }
+    let msrs = [
+        0x10,
+        0x1b,
+        0x3a,
+        0x174,
+        0x175,
+        0x176,
+        0x1d9,
+        0x277,
+        0x6e0,
+        0x800,
+        0xda0,
+        0x4b56_4d00,
+        0x4b56_4d01,
+        0xc000_0080,
+        0xc000_0081,
+        0xc000_0082,
+        0xc000_0084,
+        0xc000_0100,
+        0xc000_0101,
+        0xc000_0102,
+        0xc000_0103,
+        0xc001_0114,
+        0xc001_0117,
+        u64::from(u32::MAX),
+    ];
+    for msr in msrs {
+        for code in [[0x0f, 0x30], [0x0f, 0x32]] {
+            let (trap, _) = victim.attack(&code, |regs| (regs.rcx, regs.rax, regs.rdx) = (msr, DATA, 0));
+            assert!(matches!(trap, Ok(Trap::Signal(_))), "{msr:#x}: {trap:?}");
+        }
+    }
+    assert!(victim.is_whole());
 }
 
 #[test]
@@ -264,134 +251,28 @@ fn every_selector_in_every_segment_register() {
 
 #[test]
 #[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
-fn faults_with_any_stack_and_flags_are_signals() {
+fn far_pointers_lead_nowhere() {
     let mut victim = Victim::new();
-    let stacks = [0, 1, 8, 0x7fff_ffff_f000, 1 << 47, 1 << 63, 0xffff_ff80_0001_0800, u64::MAX, u64::MAX - 7];
-    let attacks: &[&[u8]] = &[
-        &[0xcc],                         // int3
-        &[0xcd, 0x80],                   // int 0x80
-        &[0x0f, 0x0b],                   // ud2
-        &[0x0f, 0x05],                   // syscall
-        &[0x50],                         // push rax
-        &[0x9c],                         // pushf
-        &[0x48, 0xcf],                   // iretq
-        &[0x48, 0xcb],                   // retfq
-        &[0xc8, 0xff, 0xff, 0x1f],       // enter 0xffff, 31
-        &[0x8e, 0xd0, 0xcc],             // mov ss, ax; int3
-        &[0x8e, 0xd0, 0x0f, 0x05],       // mov ss, ax; syscall
-        &[0x8e, 0xd0, 0xcd, 0x80],       // mov ss, ax; int 0x80
-        &[0x8e, 0xd0, 0xf1],             // mov ss, ax; int1
-        &[0x48, 0x8b, 0x04, 0x24],       // mov rax, [rsp]
-        &[0xf7, 0xf1],                   // div ecx
-        &[0xdb, 0xe3, 0xd9, 0xe8, 0x9b], // fninit; fld1; fwait
+    // lss, lfs, lgs rax, [rdi]; jmp far [rdi]; call far [rdi]
+    let attacks: [&[u8]; 5] = [
+        &[0x48, 0x0f, 0xb2, 0x07],
+        &[0x48, 0x0f, 0xb4, 0x07],
+        &[0x48, 0x0f, 0xb5, 0x07],
+        &[0x48, 0xff, 0x2f],
+        &[0x48, 0xff, 0x1f],
     ];
     for code in attacks {
-        for rsp in stacks {
-            // None, TF, AC, NT, all that a program may set.
-            for flags in [0, 0x100, 0x4_0000, 0x4000, 0x25_4dd5] {
-                let (trap, regs) = victim.attack(code, |regs| {
-                    (regs.rsp, regs.rax) = (rsp, PtRegs::USER_SS);
-                    regs.eflags |= flags;
-                });
-                let trap = trap.unwrap_or_else(|error| panic!("{code:x?} {rsp:#x} {flags:#x}: {error}"));
-                assert!(!matches!(trap, Trap::Interrupted));
+        for selector in 0..0x90_u16 {
+            for target in [CODE + ATTACK + 6, 0xffff_ff80_0000_0000] {
+                // With a 64-bit offset, or a 32-bit one where the processor has no other for this instruction.
+                let pointer = [&target.to_le_bytes()[..], &selector.to_le_bytes()].concat();
+                victim.machine.write(DATA_OFFSET, &pointer);
+                let (trap, regs) = victim.attack(code, |_| ());
+                let trap = trap.unwrap_or_else(|error| panic!("{code:x?} {selector:#x}: {error}"));
+                assert_ne!(trap, Trap::Interrupted);
                 assert_eq!((regs.cs, regs.ss), (PtRegs::USER_CS, PtRegs::USER_SS));
             }
         }
         assert!(victim.is_whole(), "{code:x?}");
     }
-}
-
-#[test]
-#[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
-fn ring_0_is_out_of_reach() {
-    let mut victim = Victim::new();
-    let base = 0xffff_ff80_0000_0000_u64;
-    // mov rax, [rdi]; mov [rdi], rax; jmp rdi
-    let attacks: [&[u8]; 3] = [&[0x48, 0x8b, 0x07], &[0x48, 0x89, 0x07], &[0xff, 0xe7]];
-    for page in (0..48).chain([511, 512]) {
-        let addr = base + page * PAGE;
-        for code in attacks {
-            let (trap, _) = victim.attack(code, |regs| regs.rdi = addr);
-            assert!(matches!(trap, Ok(Trap::Fault(fault)) if fault.addr == addr), "{addr:#x}: {trap:?}");
-        }
-    }
-    for addr in [0xffff_8000_0000_0000, 0xffff_ffff_ffff_f000, 0xffff_ff80_4000_0000] {
-        let (trap, _) = victim.attack(attacks[0], |regs| regs.rdi = addr);
-        assert!(matches!(trap, Ok(Trap::Fault(_))), "{addr:#x}: {trap:?}");
-    }
-    assert!(victim.is_whole());
-}
-
-#[test]
-#[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
-fn the_last_address_is_no_way_into_ring_0() {
-    let victim = Victim::new();
-    let Victim { machine, aspace, mut context, .. } = victim;
-    let last = 0x7fff_ffff_e000_u64;
-    machine.write(0x2000 + PAGE - 2, &SYSCALL);
-    aspace.apply(vec![map(last, PAGE, Prot::READ | Prot::EXEC, 0x2000)]).unwrap();
-    let mut regs = PtRegs { rip: last + PAGE - 2, ..regs() };
-    assert_eq!(context.switch(&aspace, &mut regs).unwrap(), Trap::Syscall);
-    assert_eq!((regs.rip, regs.rcx), (last + PAGE, last + PAGE));
-    assert!(
-        matches!(context.switch(&aspace, &mut regs).unwrap(), Trap::Fault(fault) if fault.addr == last + PAGE)
-    );
-    // As if by a debugger: what `sysretq` would take for its target.
-    for rip in [1 << 47, 1 << 63, 0xffff_7fff_ffff_f000] {
-        let mut wild = PtRegs { rip, rcx: rip, r11: 0x202, eflags: 0x202, ..regs };
-        assert!(matches!(context.switch(&aspace, &mut wild).unwrap(), Trap::Signal(_)), "{rip:#x}");
-    }
-    for rip in [0xffff_8000_0000_0000, 0xffff_ff80_0000_0000, u64::MAX] {
-        let mut wild = PtRegs { rip, rcx: rip, r11: 0x202, eflags: 0x202, ..regs };
-        assert!(matches!(context.switch(&aspace, &mut wild).unwrap(), Trap::Fault(_)), "{rip:#x}");
-    }
-    let mut good = PtRegs { rdi: DATA + PAGE, ..guest::regs() };
-    assert_eq!(context.switch(&aspace, &mut good).unwrap(), Trap::Syscall);
-}
-
-/// Code made of noise, in a page it may write to itself.
-#[test]
-#[ignore = "needs a /dev/kvm of use; test/kvm/run brings one along"]
-fn noise_harms_nobody() {
-    let mut victim = Victim::new();
-    let place = 0x1000_0000_u64;
-    let offset = 0x20_0000;
-    let all = Prot::READ | Prot::WRITE | Prot::EXEC;
-    victim.aspace.apply(vec![map(place, PAGE, all, offset)]).unwrap();
-    let mut choices = Choices(0x1234_5678_9abc_def1);
-    let interrupter = victim.context.interrupter();
-    watched(&interrupter, || {
-        for round in 0..1500 {
-            let noise: Vec<u8> = (0..64).flat_map(|_| choices.next().to_ne_bytes()).collect();
-            victim.machine.write(offset, &noise);
-            let word = |choices: &mut Choices| match choices.next() % 4 {
-                0 => DATA + choices.next() % (4 * PAGE),
-                1 => place + choices.next() % PAGE,
-                2 => 0xffff_ff80_0000_0000 + choices.next() % (32 * PAGE),
-                _ => choices.next(),
-            };
-            let mut wild = PtRegs {
-                rax: word(&mut choices),
-                rbx: word(&mut choices),
-                rcx: word(&mut choices),
-                rdx: word(&mut choices),
-                rsi: word(&mut choices),
-                rdi: word(&mut choices),
-                rbp: word(&mut choices),
-                r11: word(&mut choices),
-                rsp: word(&mut choices),
-                eflags: choices.next(),
-                rip: place + choices.next() % 64,
-                ..regs()
-            };
-            for _ in 0..3 {
-                let trap = victim.context.switch(&victim.aspace, &mut wild);
-                assert!(trap.is_ok(), "round {round}: {trap:?}");
-            }
-            victim.machine.write(DATA_OFFSET + PAGE, &4711_u64.to_ne_bytes());
-        }
-    });
-    // What the last of them left.
-    assert!(victim.is_whole());
 }

@@ -29,6 +29,8 @@ const FULL: u32 = 1024;
 /// Samples in one stint after which a stub thread floats. Long enough that one which is only kept waiting by another
 /// program stays: it would have to be fetched back at its next trap.
 const FLOAT_TICKS: u32 = 8;
+/// The same for a stub thread with a processor of its own, which may be waiting for many others.
+const APART_FLOAT_TICKS: u32 = 64;
 /// Samples in one stint between two looks whether the process is still there.
 const OVERDUE_TICKS: u32 = 64;
 /// Weight of a new sample is one in 2 to this power: loads follow within some 20 ms.
@@ -153,8 +155,9 @@ impl<T: StubThread> Placement<T> {
     /// To be called before guest code is entered. Tells whether the keeper must be woken to sample.
     pub fn enter(&self, pair: &Pair<T>) -> bool {
         if pair.floating.load(Ordering::Relaxed) {
+            let sample = pair.sample.lock();
             pair.floating.store(false, Ordering::Relaxed);
-            set(pair.thread.tid(), &CpuSet::single(pair.cpu.load(Ordering::Relaxed)));
+            set(pair.thread.tid(), &CpuSet::single(sample.apart.unwrap_or(pair.cpu())));
         }
         !self.sampling.load(Ordering::Relaxed) && !self.sampling.swap(true, Ordering::Relaxed)
     }
@@ -227,20 +230,24 @@ impl<T: StubThread> Pair<T> {
         self.cpu.load(Ordering::Relaxed)
     }
 
-    /// Gives the stub thread another processor than the host thread's, which it keeps until [`Self::reunite`]. To be
-    /// called by the host thread.
-    pub fn part(&self, cpu: u16) {
+    /// Gives each of the two threads a processor, which it keeps until [`Self::reunite`]. To be called by the host
+    /// thread.
+    pub fn part(&self, host: u16, stub: u16) {
         let mut sample = self.sample.lock();
-        sample.apart = Some(cpu);
+        sample.apart = Some(stub);
         self.floating.store(false, Ordering::Relaxed);
-        set(self.thread.tid(), &CpuSet::single(cpu));
+        set(self.thread.tid(), &CpuSet::single(stub));
+        if self.cpu() != host {
+            self.cpu.store(host, Ordering::Relaxed);
+            set(self.host, &CpuSet::single(host));
+        }
     }
 
-    /// Brings the two together again.
-    pub fn reunite(&self) {
+    /// Brings the two together again, on a processor.
+    pub fn reunite(&self, cpu: u16) {
         let mut sample = self.sample.lock();
         sample.apart = None;
-        set(self.thread.tid(), &CpuSet::single(self.cpu()));
+        self.bind(cpu);
     }
 
     /// Whether the calling host thread is that of the pair.
@@ -282,7 +289,8 @@ impl<T: StubThread> Pair<T> {
         sample.load = sample.load - (sample.load >> DECAY) + if in_guest { FULL >> DECAY } else { 0 };
         let same_stint = in_guest && stint == sample.stint;
         sample.ticks = if same_stint { sample.ticks.wrapping_add(1) } else { 0 };
-        if sample.ticks == FLOAT_TICKS && sample.apart.is_none() && !self.thread.is_gone() {
+        let patience = if sample.apart.is_some() { APART_FLOAT_TICKS } else { FLOAT_TICKS };
+        if sample.ticks == patience && !self.thread.is_gone() {
             set(self.thread.tid(), everywhere);
             // A trap in between finds the mark at its next entry, and binds the thread again.
             self.floating.store(true, Ordering::Relaxed);

@@ -98,7 +98,7 @@ impl SystrapContext {
     fn detach(&mut self) {
         if let Some(Attachment { process, thread, mut pace, pair, .. }) = self.attached.take() {
             if let Some(pair) = pair {
-                pace.cool(&self.shared.processors, &pair);
+                pace.end(&self.shared.processors, &pair);
                 self.shared.placement.remove(&pair);
             }
             self.interrupter.set_target(None);

@@ -17,6 +17,7 @@
 mod address_space;
 mod context;
 mod control_file;
+mod duo;
 mod filter;
 mod interrupt;
 mod keeper;
@@ -34,9 +35,9 @@ mod zygote;
 use crate::address_space::SystrapAddressSpace;
 use crate::context::SystrapContext;
 use crate::control_file::ControlFile;
+use crate::duo::Processors;
 use crate::keeper::Keeper;
 use crate::layout::{USER_END, USER_START, slot};
-use crate::pace::Processors;
 use crate::process::StubProcess;
 use crate::stub_code::{Gate, gate};
 use crate::thread::StubThread;

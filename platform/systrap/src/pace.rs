@@ -6,19 +6,24 @@
 //! nobody else turns up there, which shows as a gap in the time-stamp counter of whoever looks on. Looking on ends after
 //! [`BUDGET`]: a guest that computes or sleeps keeps nobody awake.
 //!
+//! Where more contexts are quick than there are pairs of processors, they share one ([`crate::duo`]): the host threads of all
+//! take turns on one processor, their stubs on the other. A call then costs as little as that of a context that has both
+//! for itself, and the scheduler's slices are long beside it; handing over by sleeping, each call costs two switches.
+//!
 //! None of this says whether it pays. With other programs about, two threads that must run at the same time get on only
 //! when both have their processors, and calls that outlast the budget wake the stub across processors. So a context has
-//! an account of what it gains and loses, and gives up when that is empty. One that gave up waits
-//! before it tries again, twice as long each time.
+//! an account of what it gains and loses, and gives up when that is empty; those that share have one in common. One that gave
+//! up waits before it tries again, twice as long each time.
 //!
 //! A context that is not hot sleeps at every hand-off, with both sides on one processor ([`platform_placement`]), where
 //! waking is cheapest.
 
+use crate::duo::{Duo, Processors};
 use crate::thread::StubThread;
 use platform_host::tsc;
 use platform_placement::Pair;
 use std::arch::x86_64::_rdtsc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long either side looks on: about what it costs to wake a thread on another processor.
@@ -43,9 +48,17 @@ const MAX_TURN: Duration = Duration::from_millis(4);
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 const MAX_PAUSE: Duration = Duration::from_millis(1000);
 
+/// What a turn costs whose two hand-offs are made by sleeping.
+const HAND_OFF: Duration = Duration::from_micros(8);
+/// How often it is looked whether sharing pays.
+const WINDOW: Duration = Duration::from_millis(5);
+/// Turns that are counted at a time.
+const TURNS_TOLD: u64 = 16;
+/// After this time of looking on, others get their turn on the processor, where there may be some.
+const YIELD: Duration = Duration::from_micros(2);
+
 /// The times above in steps of the time-stamp counter.
-#[derive(Clone, Copy)]
-struct Ticks {
+pub(crate) struct Ticks {
     budget: u64,
     gap: u64,
     win: u64,
@@ -54,25 +67,17 @@ struct Ticks {
     max_turn: u64,
     min_pause: u64,
     max_pause: u64,
+    yield_after: u64,
+    pub(crate) hand_off: u64,
+    pub(crate) window: u64,
 }
 
-/// What all contexts of a platform know of each other.
-pub(crate) struct Processors {
-    cpus: Vec<u16>,
-    /// Whether a hot context has claimed the processor of the same index.
-    claimed: Vec<AtomicBool>,
-    /// Contexts in guest code, for all the sentry knows.
-    in_guest: AtomicUsize,
-    ticks: Ticks,
-}
-
-impl Processors {
-    /// For pairs that run on `cpus`.
-    pub(crate) fn new(cpus: Vec<u16>) -> Processors {
-        let claimed = cpus.iter().map(|_| AtomicBool::new(false)).collect();
+impl Ticks {
+    /// For this machine, which takes a moment.
+    pub(crate) fn measure() -> Ticks {
         let per_micro = ticks_per_micro();
         let ticks = |time: Duration| per_micro.saturating_mul(u64::try_from(time.as_micros()).unwrap_or(0));
-        let ticks = Ticks {
+        Ticks {
             budget: ticks(BUDGET),
             gap: ticks(GAP),
             win: ticks(GAIN),
@@ -81,51 +86,10 @@ impl Processors {
             max_turn: ticks(MAX_TURN),
             min_pause: ticks(MIN_PAUSE),
             max_pause: ticks(MAX_PAUSE),
-        };
-        Processors { cpus, claimed, in_guest: AtomicUsize::new(0), ticks }
-    }
-
-    fn claim(&self, index: usize) -> bool {
-        self.claimed.get(index).is_some_and(|claimed| !claimed.swap(true, Ordering::Relaxed))
-    }
-
-    fn release(&self, index: usize) {
-        if let Some(claimed) = self.claimed.get(index) {
-            claimed.store(false, Ordering::Relaxed);
+            yield_after: ticks(YIELD),
+            hand_off: ticks(HAND_OFF),
+            window: ticks(WINDOW),
         }
-    }
-
-    /// Processors claimed by hot contexts.
-    fn taken(&self) -> usize {
-        self.claimed.iter().filter(|claimed| claimed.load(Ordering::Relaxed)).count()
-    }
-
-    /// Whether there are more contexts that want a processor than hot ones leave, of `active` in all.
-    fn is_short(&self, active: usize) -> bool {
-        let taken = self.taken();
-        taken + active.saturating_sub(taken / 2) > self.cpus.len()
-    }
-
-    /// Claims the processor `here` and another one, if that leaves enough for those who are in guest code and the
-    /// others among the `active` ones.
-    fn claim_two(&self, here: u16, active: usize) -> Option<[usize; 2]> {
-        let taken = self.taken();
-        // Each hot pair is in guest code at most half of the time, and its processors are counted already.
-        let others =
-            self.in_guest.load(Ordering::Relaxed).max(active.saturating_sub(1)).saturating_sub(taken / 2);
-        if taken + others + 2 > self.cpus.len() {
-            return None;
-        }
-        let own = self.cpus.iter().position(|cpu| *cpu == here)?;
-        if !self.claim(own) {
-            return None;
-        }
-        // From the other end, so that pairs that start together rarely meet.
-        let other = (0..self.cpus.len()).rev().find(|index| self.claim(*index));
-        if other.is_none() {
-            self.release(own);
-        }
-        other.map(|other| [own, other])
     }
 }
 
@@ -152,13 +116,17 @@ fn ticks_per_micro() -> u64 {
 /// The pace of one context.
 #[derive(Default)]
 pub(crate) struct Pace {
-    /// The processors claimed, while the context is hot.
-    hot: Option<[usize; 2]>,
+    /// Where it runs while it is hot, and where it was before.
+    hot: Option<Arc<Duo>>,
+    home: u16,
     /// Quick turns in a row while it is not; sleeps and gaps in a row while it is.
     quick: u32,
     sleeps: u32,
     gaps: u32,
-    /// What it has gained since it is, in steps of the counter, with what it may lose.
+    /// Turns that have not been told, and whether it counts among the quick ones.
+    turns: u64,
+    is_counted: bool,
+    /// What it has gained since it is hot, in steps of the counter, with what it may lose.
     gain: i64,
     /// Whether the stub slept when the guest was last let go.
     stub_slept: bool,
@@ -181,36 +149,53 @@ impl Pace {
         active: usize,
         stub_sleeps: bool,
     ) -> u32 {
-        let ticks = processors.ticks;
+        let ticks = &processors.ticks;
         let start = now();
-        let turn = start.wrapping_sub(self.trapped);
         self.stub_slept = stub_sleeps;
         self.released = start;
-        if self.hot.is_some() {
+        self.turns += 1;
+        if let Some(duo) = &self.hot {
             self.sleeps = if stub_sleeps { self.sleeps + 1 } else { self.sleeps };
-            if self.sleeps >= MAX_SLEEPS
-                || self.gaps >= MAX_GAPS
-                || self.gain < 0
-                || processors.is_short(active)
-            {
+            let goes_on = if duo.is_shared() {
+                if self.turns >= TURNS_TOLD {
+                    duo.count(std::mem::take(&mut self.turns));
+                }
+                duo.pays(start, ticks)
+            } else if processors.is_crowded(start) {
+                // Others are about to come.
+                true
+            } else {
+                self.sleeps < MAX_SLEEPS
+                    && self.gaps < MAX_GAPS
+                    && self.gain >= 0
+                    && !processors.is_short(active)
+            };
+            if !goes_on {
                 self.cool(processors, pair);
             }
-        } else if turn > ticks.budget {
-            self.quick = 0;
-        } else if self.quick >= QUICK_TURNS && start.wrapping_sub(self.pause_until).cast_signed() >= 0 {
-            self.heat(processors, pair, active, start);
+        } else {
+            if self.turns >= TURNS_TOLD {
+                processors.count(std::mem::take(&mut self.turns), start);
+            }
+            if start.wrapping_sub(self.trapped) > ticks.budget {
+                self.quick = 0;
+            }
+            if (self.quick >= QUICK_TURNS || processors.is_crowded(start))
+                && start.wrapping_sub(self.pause_until).cast_signed() >= 0
+            {
+                self.heat(processors, pair, active, start);
+            }
         }
-        processors.in_guest.fetch_add(1, Ordering::Relaxed);
+        processors.set_in_guest(true);
         if self.hot.is_some() { u32::try_from(ticks.budget).unwrap_or(u32::MAX) } else { 0 }
     }
 
     /// Looks on until `is_back`, within the budget, if the context is hot. Tells whether it came true.
     pub(crate) fn look_on(&mut self, processors: &Processors, is_back: impl Fn() -> bool) -> bool {
-        if self.hot.is_none() {
-            return false;
-        }
-        let ticks = processors.ticks;
-        let mut last = self.released;
+        let Some(duo) = &self.hot else { return false };
+        let ticks = &processors.ticks;
+        let is_shared = duo.is_shared();
+        let (mut last, mut yielded, mut looked) = (self.released, self.released, 0);
         loop {
             if is_back() {
                 self.sleeps = 0;
@@ -219,22 +204,30 @@ impl Pace {
             }
             std::hint::spin_loop();
             let time = now();
-            if time.wrapping_sub(last) > ticks.gap {
+            let step = time.wrapping_sub(last);
+            if step > ticks.gap && !is_shared {
                 self.gaps += 1;
             }
+            // What others have had of the processor is no time of looking on.
+            looked += if is_shared { step.min(ticks.gap) } else { step };
             last = time;
-            if time.wrapping_sub(self.released) > ticks.budget {
+            if looked > ticks.budget {
                 self.sleeps += 1;
                 return false;
+            }
+            if is_shared && time.wrapping_sub(yielded) > ticks.yield_after {
+                std::thread::yield_now();
+                yielded = now();
+                last = yielded;
             }
         }
     }
 
     /// To be called when the thread is back.
     pub(crate) fn after_trap(&mut self, processors: &Processors) {
-        processors.in_guest.fetch_sub(1, Ordering::Relaxed);
+        processors.set_in_guest(false);
         self.trapped = now();
-        let ticks = processors.ticks;
+        let ticks = &processors.ticks;
         let run = self.trapped.wrapping_sub(self.released);
         if self.hot.is_some() {
             let outlasted = if run > ticks.budget { run.min(ticks.max_turn) } else { 0 };
@@ -244,23 +237,33 @@ impl Pace {
         }
         let quick = run <= ticks.budget;
         self.quick = if quick { self.quick.saturating_add(1) } else { 0 };
+        self.count_quick(processors);
+    }
+
+    fn count_quick(&mut self, processors: &Processors) {
+        let is_quick = self.hot.is_some() || self.quick >= QUICK_TURNS;
+        if is_quick != self.is_counted {
+            self.is_counted = is_quick;
+            processors.set_quick(is_quick);
+        }
     }
 
     fn heat(&mut self, processors: &Processors, pair: &Pair<StubThread>, active: usize, start: u64) {
-        let Some(claim) = processors.claim_two(pair.cpu(), active) else {
+        let Some(duo) = processors.claim(pair.cpu(), active, start) else {
             self.back_off(processors, start);
             return;
         };
-        pair.part(processors.cpus.get(claim[1]).copied().unwrap_or(0));
-        (self.hot, self.since, self.sleeps, self.gaps) = (Some(claim), start, 0, 0);
+        self.home = pair.cpu();
+        pair.part(duo.host(), duo.stub());
+        (self.hot, self.since, self.sleeps, self.gaps) = (Some(duo), start, 0, 0);
         self.gain = processors.ticks.stake.cast_signed();
     }
 
     /// Ends being hot, if the context is.
-    pub(crate) fn cool(&mut self, processors: &Processors, pair: &Pair<StubThread>) {
-        let Some(claim) = self.hot.take() else { return };
-        claim.into_iter().for_each(|index| processors.release(index));
-        pair.reunite();
+    fn cool(&mut self, processors: &Processors, pair: &Pair<StubThread>) {
+        let Some(duo) = self.hot.take() else { return };
+        processors.release(&duo);
+        pair.reunite(self.home);
         let end = now();
         let lasted = end.wrapping_sub(self.since);
         if lasted > self.pause.saturating_mul(4) {
@@ -268,6 +271,13 @@ impl Pace {
             self.pause /= 4;
         }
         self.back_off(processors, end);
+    }
+
+    /// To be called when the context leaves its thread.
+    pub(crate) fn end(&mut self, processors: &Processors, pair: &Pair<StubThread>) {
+        self.cool(processors, pair);
+        self.quick = 0;
+        self.count_quick(processors);
     }
 
     fn back_off(&mut self, processors: &Processors, start: u64) {

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use platform_host::capability::drop_capabilities;
+use platform_kvm::KvmDescriptors;
 use sentry_auth::CapSet;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
@@ -45,12 +46,12 @@ impl Confinement {
         Confinement { sockets, control, writes_to_host: writes_to_host(spec) }
     }
 
-    /// Enters it, with all threads there are and will be. There is no way back. `kvm` is the virtual machine, if guests
-    /// run in one.
+    /// Enters it, with all threads there are and will be. There is no way back. `kvm` is the virtual machine's
+    /// descriptors, if guests run in one.
     ///
     /// # Errors
     /// When the host refuses it; the sentry must not go on then.
-    pub fn enter(self, kvm: Option<RawFd>) -> Result<()> {
+    pub fn enter(self, kvm: Option<KvmDescriptors>) -> Result<()> {
         violation::install(self.control);
         let needs = filter::Needs { sockets: &self.sockets, writes_to_host: self.writes_to_host, kvm };
         filter::install(&needs).context("cannot install the seccomp filter")
@@ -105,7 +106,11 @@ mod tests {
     }
 
     /// Runs a probe in a confined process, which reports what it returned or which call it was stopped at.
-    fn confined_in(kvm: Option<RawFd>, writes_to_host: bool, probe: impl FnOnce() -> i32) -> Verdict {
+    fn confined_in(
+        kvm: Option<KvmDescriptors>,
+        writes_to_host: bool,
+        probe: impl FnOnce() -> i32,
+    ) -> Verdict {
         let (ours, theirs) = Channel::pair().unwrap();
         let control = theirs.as_fd().as_raw_fd();
         // SAFETY: glibc's fork leaves its allocator usable; the child takes no lock another thread may hold, and leaves
@@ -223,6 +228,8 @@ mod tests {
         const KVM_CREATE_DEVICE: u32 = 0xc00c_aee0;
         let file = std::fs::File::open("/dev/null").unwrap();
         let (vm, other) = (file.as_raw_fd(), file.as_raw_fd() + 1);
+        let vcpus = vm + 100..vm + 110;
+        let own = || Some(KvmDescriptors { vm, vcpus: vcpus.clone() });
         let verdict = |kvm, fd: RawFd, request: u32| {
             // No file here knows the requests, so that they fail where they are made.
             // SAFETY: without an argument.
@@ -230,16 +237,34 @@ mod tests {
             confined_in(kvm, false, probe)
         };
         for request in platform_kvm::requests::VM {
-            assert_eq!(verdict(Some(vm), vm, request), Verdict::Made(1), "{request:#x}");
-            assert_eq!(verdict(Some(vm), other, request), Verdict::Stopped, "{request:#x}");
+            assert_eq!(verdict(own(), vm, request), Verdict::Made(1), "{request:#x}");
+            assert_eq!(verdict(own(), other, request), Verdict::Stopped, "{request:#x}");
+            assert_eq!(verdict(own(), vcpus.start, request), Verdict::Stopped, "{request:#x}");
             assert_eq!(verdict(None, vm, request), Verdict::Stopped, "{request:#x}");
         }
         for request in platform_kvm::requests::VCPU {
-            assert_eq!(verdict(Some(vm), other, request), Verdict::Made(1), "{request:#x}");
-            assert_eq!(verdict(None, other, request), Verdict::Stopped, "{request:#x}");
+            for inside in [vcpus.start, vcpus.end - 1] {
+                assert_eq!(verdict(own(), inside, request), Verdict::Made(1), "{request:#x}");
+                assert_eq!(verdict(None, inside, request), Verdict::Stopped, "{request:#x}");
+            }
+            for outside in [vm, vcpus.start - 1, vcpus.end, -1] {
+                assert_eq!(verdict(own(), outside, request), Verdict::Stopped, "{request:#x} on {outside}");
+            }
         }
         for request in [KVM_CREATE_VM, KVM_CREATE_DEVICE] {
-            assert_eq!(verdict(Some(vm), vm, request), Verdict::Stopped, "{request:#x}");
+            assert_eq!(verdict(own(), vm, request), Verdict::Stopped, "{request:#x}");
+            assert_eq!(verdict(own(), vcpus.start, request), Verdict::Stopped, "{request:#x}");
+        }
+        // A processor's descriptor is put in its place, and nowhere else.
+        for (to, flags, expected) in [
+            (vcpus.start, libc::O_CLOEXEC, Verdict::Made(vcpus.start)),
+            (vcpus.start, 0, Verdict::Stopped),
+            (vcpus.end, libc::O_CLOEXEC, Verdict::Stopped),
+            (vm, libc::O_CLOEXEC, Verdict::Stopped),
+        ] {
+            // SAFETY: passes numbers only.
+            let probe = || unsafe { libc::dup3(vm, to, flags) };
+            assert_eq!(confined_in(own(), false, probe), expected, "{to} {flags}");
         }
     }
 

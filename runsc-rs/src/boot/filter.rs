@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result};
 use nix::libc::*;
+use platform_kvm::KvmDescriptors;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, apply_filter_all_threads, sock_filter,
@@ -19,8 +20,8 @@ pub(super) struct Needs<'a> {
     pub(super) sockets: &'a [RawFd],
     /// Whether host files may be created, changed and removed.
     pub(super) writes_to_host: bool,
-    /// The virtual machine that guests run in.
-    pub(super) kvm: Option<RawFd>,
+    /// The descriptors of the virtual machine that guests run in.
+    pub(super) kvm: Option<KvmDescriptors>,
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -204,8 +205,8 @@ fn rules(needs: &Needs<'_>) -> Result<Rules> {
     if needs.writes_to_host {
         rules.extend(WRITES.iter().map(|nr| (*nr, Vec::new())));
     }
-    if let Some(vm) = needs.kvm {
-        allow_kvm(&mut rules, vm)?;
+    if let Some(kvm) = &needs.kvm {
+        allow_kvm(&mut rules, kvm)?;
     }
     let null = |arg| SeccompCondition::new(arg, Len::Qword, Op::Eq, 0);
 
@@ -235,14 +236,25 @@ fn rules(needs: &Needs<'_>) -> Result<Rules> {
     Ok(rules)
 }
 
-/// Processors are made as they are needed, so their descriptors are not known yet; other files know none of the requests.
-fn allow_kvm(rules: &mut Rules, vm: RawFd) -> Result<()> {
-    allow_each(rules, SYS_ioctl, 1, platform_kvm::requests::VCPU.map(u64::from))?;
-    for request in platform_kvm::requests::VM {
-        let is_vm = SeccompCondition::new(0, Len::Dword, Op::Eq, u64::from(vm.cast_unsigned()))?;
-        let is_request = SeccompCondition::new(1, Len::Dword, Op::Eq, u64::from(request))?;
-        allow_if(rules, SYS_ioctl, vec![is_vm, is_request])?;
+/// Each request on its own descriptors. Processors are made as they are needed, at numbers kept free for them.
+fn allow_kvm(rules: &mut Rules, kvm: &KvmDescriptors) -> Result<()> {
+    let value = |fd: RawFd| u64::from(fd.cast_unsigned());
+    let is = |arg, value| SeccompCondition::new(arg, Len::Dword, Op::Eq, value);
+    let is_vcpu = |arg| -> Result<[SeccompCondition; 2]> {
+        Ok([
+            SeccompCondition::new(arg, Len::Dword, Op::Ge, value(kvm.vcpus.start))?,
+            SeccompCondition::new(arg, Len::Dword, Op::Lt, value(kvm.vcpus.end))?,
+        ])
+    };
+    for request in platform_kvm::requests::VCPU {
+        let [from, to] = is_vcpu(0)?;
+        allow_if(rules, SYS_ioctl, vec![is(1, request.into())?, from, to])?;
     }
+    for request in platform_kvm::requests::VM {
+        allow_if(rules, SYS_ioctl, vec![is(0, value(kvm.vm))?, is(1, request.into())?])?;
+    }
+    let [from, to] = is_vcpu(1)?;
+    allow_if(rules, SYS_dup3, vec![from, to, is(2, value(O_CLOEXEC))?])?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use super::{Io, Options};
 use crate::container::ContainerSpec;
 use crate::sandbox::ExitStatus;
 use crate::sandbox::control::{ControlChannel, Request};
+use ::platform::PlatformStats;
 use anyhow::{Context, Result, anyhow};
 use fs_devpts::Console;
 use fs_vfs::Vfs;
@@ -21,6 +22,7 @@ use sentry_mm::MemoryFile;
 use sentry_time::Clocks;
 use sentry_uapi::signal::{SI_USER, SigInfo};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The version of Linux whose behaviour is followed, as `LINUX_VERSION_CODE` has it: 6.1.0.
 const LINUX_VERSION_CODE: u32 = 6 << 16 | 1 << 8;
@@ -78,10 +80,26 @@ pub fn run(
     };
     spawn_control(control, &kernel, &group, console)?;
     let status = kernel.wait_for_init();
+    tell_counters(kernel.platform.stats());
     if let Some(streams) = streams {
         streams.finish();
     }
     Ok(exit_status(status))
+}
+
+/// What the back-end has counted, for `--debug`.
+fn tell_counters(stats: &PlatformStats) {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    tracing::debug!(
+        switches = count(&stats.switches),
+        exits = count(&stats.exits),
+        answered = count(&stats.answered),
+        map_batches = count(&stats.map_batches),
+        map_ops = count(&stats.map_ops),
+        address_spaces = count(&stats.address_spaces),
+        stub_threads = count(&stats.stub_threads),
+        "the back-end's counters"
+    );
 }
 
 /// Carries out what the command asks for. Its end ends the sandbox.

@@ -3,11 +3,11 @@
 use crate::config::PlatformKind;
 use anyhow::{Context, Result, anyhow};
 use platform::Platform;
-use platform_kvm::{KvmDevice, KvmPlatform};
+use platform_kvm::{KvmDescriptors, KvmDevice, KvmPlatform};
 use platform_ptrace::PtracePlatform;
 use platform_systrap::SystrapPlatform;
 use sentry_mm::MemoryFile;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// Opens `/dev/kvm` while there is a `/dev`, if guests are going to run on it.
@@ -26,7 +26,7 @@ pub(super) fn open_kvm(kind: PlatformKind) -> Result<Option<KvmDevice>> {
     }
 }
 
-/// Makes the back-end. Beside it, the virtual machine's descriptor if it has one, which a filter is to know.
+/// Makes the back-end. Beside it, the descriptors of the virtual machine if it has one, which a filter is to know.
 ///
 /// # Errors
 /// When the back-end that was asked for, or every one of them, cannot work on this host.
@@ -34,13 +34,13 @@ pub(super) fn make(
     kind: PlatformKind,
     kvm: Option<KvmDevice>,
     memory: &MemoryFile,
-) -> Result<(Arc<dyn Platform>, Option<RawFd>)> {
+) -> Result<(Arc<dyn Platform>, Option<KvmDescriptors>)> {
     let fd = || memory.fd().as_fd().try_clone_to_owned().context("cannot duplicate the memory file");
     if let Some(device) = kvm {
         match KvmPlatform::new(device, fd()?) {
             Ok(kvm) => {
-                let vm = kvm.vm_fd();
-                return Ok((announce(kvm), Some(vm)));
+                let descriptors = kvm.descriptors();
+                return Ok((announce(kvm), Some(descriptors)));
             }
             Err(error) if kind == PlatformKind::Kvm => return Err(anyhow!("--platform=kvm: {error}")),
             Err(error) => tracing::debug!("not kvm: {error}"),

@@ -57,6 +57,8 @@ pub struct CurrentTask {
     pub(crate) gate_rip: Option<u64>,
     /// System calls made, which the kernel is told of now and then.
     pub(crate) calls: u64,
+    /// The platform knows the answers of [`CurrentTask::tell_answers`].
+    pub(crate) answers_told: bool,
     /// `rseq(2)` registration: address, length, signature.
     pub rseq: Option<(u64, u32, u32)>,
 }
@@ -84,6 +86,7 @@ impl CurrentTask {
             hot_calls: crate::arch::HotCalls::default(),
             gate_rip: None,
             calls: 0,
+            answers_told: false,
             rseq: None,
         }
     }
@@ -143,6 +146,7 @@ impl CurrentTask {
             self.task.pdeath_signal.store(0, Ordering::Relaxed);
         }
         self.task.set_cred(Arc::new(new));
+        self.answers_told = false;
     }
 
     /// Whether a signal or the end of the task is waiting. Linux: `signal_pending`.

@@ -168,6 +168,7 @@ impl CurrentTask {
             let mut tree = kernel.tree.lock();
             tree.tasks.remove(&own);
             self.task().set_pid(leader.clone());
+            self.answers_told = false;
             tree.tasks.insert(leader.global(), self.task().clone());
             let nproc = self.group.dead_leader_nproc.lock().take();
             drop(nproc);

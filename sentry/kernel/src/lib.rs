@@ -6,6 +6,7 @@
 
 mod access;
 mod aio;
+mod answers;
 mod arch;
 mod bprm;
 mod cgroup_namespace;

@@ -36,6 +36,9 @@ impl CurrentTask {
                 let mm = mm.clone();
                 self.before_rewritten_text(&mm);
             }
+            if !self.answers_told {
+                self.tell_answers();
+            }
             let Some(mm) = &self.mm else { continue };
             let entered = rdtsc();
             let trap = self.ctx.switch(mm.address_space(), &mut self.regs);

@@ -122,6 +122,26 @@ impl IntervalTimer {
         view(&self.state.lock(), now)
     }
 
+    /// Expirations that are due and that nobody has acted on, of a timer that repeats; they are over then. Linux:
+    /// `hrtimer_forward`.
+    fn forward(&self) -> u64 {
+        let now = self.now();
+        let mut state = self.state.lock();
+        let due = overdue(&state, now);
+        if due > 0 && state.interval > 0 {
+            self.skip(&mut state, due, now);
+            return u64::try_from(due).unwrap_or(0);
+        }
+        0
+    }
+
+    /// Sets the deadline behind expirations that are over, and arms it.
+    fn skip(&self, state: &mut IntervalState, due: i64, now: i64) {
+        let span = state.interval.saturating_mul(due);
+        state.deadline = state.deadline.map(|deadline| deadline.saturating_add(span));
+        self.arm(state, now);
+    }
+
     fn arm(&self, state: &mut IntervalState, now: i64) {
         let (Some(deadline), Some(kernel)) = (state.deadline, self.kernel.upgrade()) else { return };
         let wait = deadline.saturating_sub(now).max(0);
@@ -136,6 +156,15 @@ impl IntervalTimer {
         };
         let target: Weak<dyn Expire> = self.weak.clone();
         state.handle = Some(self.queue.add(at, target));
+    }
+}
+
+/// How often a timer has expired since its deadline was set.
+fn overdue(state: &IntervalState, now: i64) -> i64 {
+    match state.deadline {
+        Some(deadline) if deadline <= now && state.interval > 0 => (now - deadline) / state.interval + 1,
+        Some(deadline) => i64::from(deadline <= now),
+        None => 0,
     }
 }
 
@@ -157,20 +186,17 @@ impl Expire for IntervalTimer {
         let now = self.now();
         let count = {
             let mut state = self.state.lock();
-            let Some(deadline) = state.deadline else { return };
-            if now < deadline {
+            let due = overdue(&state, now);
+            if due == 0 {
                 self.arm(&mut state, now);
                 return;
             }
             if state.interval > 0 {
-                let missed = (now - deadline) / state.interval;
-                state.deadline = Some(deadline.saturating_add(state.interval.saturating_mul(missed + 1)));
-                self.arm(&mut state, now);
-                u64::try_from(missed).unwrap_or(0) + 1
+                self.skip(&mut state, due, now);
             } else {
                 state.deadline = None;
-                1
             }
+            u64::try_from(due).unwrap_or(1)
         };
         (self.action)(count);
     }
@@ -378,14 +404,16 @@ impl ThreadGroup {
         Ok(())
     }
 
-    /// A timer's signal is being taken: it says how often the timer has fired since.
+    /// A timer's signal is being taken: it says how often the timer has fired since, be it that the thread of timers is late.
+    /// Linux: kernel/time/posix-timers.c, `posixtimer_rearm`.
     pub(crate) fn timer_signal_taken(&self, info: &mut SigInfo) {
         debug_assert_eq!(info.si_code, SI_TIMER);
         let Ok(timer) = self.posix_timer(info.word(0)) else { return };
         debug_assert_eq!(timer.id, info.word(0));
+        let late = i32::try_from(timer.timer.forward()).unwrap_or(i32::MAX);
         let mut s = timer.state.lock();
         s.queued = false;
-        s.last = std::mem::take(&mut s.pending);
+        s.last = std::mem::take(&mut s.pending).saturating_add(late);
         info.put(4, s.last.to_ne_bytes());
     }
 

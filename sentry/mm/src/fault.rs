@@ -299,7 +299,7 @@ impl MemoryManager {
             }
             let behind = (to - page) / PAGE_SIZE;
             to = page + self.memory.present_run(frame_at(page), behind).max(1) * PAGE_SIZE;
-        } else {
+        } else if !MemoryManager::is_program_data(inner, vma, start) {
             from = page;
         }
         let len = to - from;

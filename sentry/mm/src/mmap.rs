@@ -140,7 +140,7 @@ impl MemoryManager {
                 let _ = self.populate_locked(inner, from, to, false);
             }
             mapped
-        } else if MemoryManager::is_program_data(inner, vma, from, len) {
+        } else if MemoryManager::is_small_data(inner, vma, from, len) {
             match self.map_copies(inner, start, vma, from, to) {
                 Err(FaultError::Signal { .. }) => Ok(()),
                 other => other,

@@ -1,7 +1,8 @@
 //! The data of programs and libraries.
 //!
 //! A loader writes to nearly every page of it (relocations, the program's own variables), and each of these writes would be
-//! a fault that asks for a copy. So small segments get their copies when they are mapped.
+//! a fault that asks for a copy. So small segments get their copies when they are mapped, and of larger ones a fault copies
+//! what is about the page on both sides.
 
 use crate::fault::FaultError;
 use crate::mm::{Inner, push_map};
@@ -16,8 +17,13 @@ const MAX_LEN: u64 = 64 << 10;
 const NEIGHBOURS: usize = 3;
 
 impl MemoryManager {
-    /// Whether a fresh private mapping is the data segment of a program whose text has been mapped.
-    pub(crate) fn is_program_data(inner: &Inner, vma: &Vma, from: u64, len: u64) -> bool {
+    /// Whether a fresh private mapping is a small data segment of a program.
+    pub(crate) fn is_small_data(inner: &Inner, vma: &Vma, from: u64, len: u64) -> bool {
+        len <= MAX_LEN && MemoryManager::is_program_data(inner, vma, from)
+    }
+
+    /// Whether a private mapping is the data segment of a program whose text has been mapped.
+    pub(crate) fn is_program_data(inner: &Inner, vma: &Vma, from: u64) -> bool {
         let Some(own) = vma.file.as_ref().filter(|_| !vma.is_shared() && vma.prot.contains(Prot::WRITE))
         else {
             return false;
@@ -26,7 +32,7 @@ impl MemoryManager {
             let file = other.file.as_ref().filter(|_| other.prot.contains(Prot::EXEC));
             file.is_some_and(|file| Arc::ptr_eq(&file.mappable, &own.mappable))
         };
-        len <= MAX_LEN && inner.vmas.range(..from).rev().take(NEIGHBOURS).any(|(_, other)| is_text(other))
+        inner.vmas.range(..from).rev().take(NEIGHBOURS).any(|(_, other)| is_text(other))
     }
 
     /// Enters copies of pages `from..to` of a private file mapping, as far as the file has them. Fails only if there is

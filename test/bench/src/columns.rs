@@ -70,6 +70,17 @@ impl Column {
         Some(argv)
     }
 
+    /// As [`Column::run_over_host`], with the counters of virtual processors on standard error at the end; none where there
+    /// are no such processors.
+    pub(crate) fn count_over_host(&self, command: &[OsString]) -> Option<Vec<OsString>> {
+        if self.kind != Kind::Ours || self.platform != "kvm" {
+            return None;
+        }
+        let mut argv = self.run_over_host(command)?;
+        argv.insert(1, "--debug".into());
+        Some(argv)
+    }
+
     /// The command line that runs the container `id` from `bundle`, whose program is `command` on the host.
     pub(crate) fn run_bundle(&self, bundle: &Path, id: &str, command: &[OsString]) -> Vec<OsString> {
         let mut argv = match self.kind {
@@ -198,6 +209,12 @@ mod tests {
         assert_eq!(
             words(&column(Kind::Ours, "x").run_over_host(&command).unwrap()),
             format!("{flags} do -- a b")
+        );
+        assert_eq!(column(Kind::Ours, "x").count_over_host(&command), None);
+        let kvm = Column { platform: "kvm", ..column(Kind::Ours, "kvm") };
+        assert!(
+            words(&kvm.count_over_host(&command).unwrap())
+                .starts_with("/opt/x --debug --root=/s --platform=kvm")
         );
         let bundle = Path::new("/b");
         assert_eq!(

@@ -132,6 +132,18 @@ impl Job {
 
     /// Waits for the end, which must be a good one: the time it took in all.
     pub(crate) fn finish(mut self) -> Result<Duration> {
+        self.end()
+    }
+
+    /// Waits for the end, which must be a good one: what was said on standard error.
+    pub(crate) fn finish_with_errors(mut self) -> Result<String> {
+        self.end()?;
+        let _ = self.all_said.recv_timeout(Duration::from_secs(1));
+        let kept = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(String::from_utf8_lossy(&kept).into_owned())
+    }
+
+    fn end(&mut self) -> Result<Duration> {
         self.stdin = None;
         while self.line()?.is_some() {}
         let status = self.child.wait()?;

@@ -5,7 +5,7 @@ use crate::host;
 use crate::job::{self, Job};
 use crate::programs::{BEGIN, END, Program};
 use crate::rows::{Measure, Row};
-use crate::work::{READY, RESULT, WORK};
+use crate::work::{self, READY, RESULT, THREADS, WORK};
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::ffi::OsString;
@@ -20,6 +20,13 @@ const PROGRAM_LIMIT: Duration = Duration::from_secs(150);
 
 /// How long a sandbox gets until it counts as idle.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// How often an operation is made by two sandboxes, whose difference in exits is that of the operations between.
+const FEW: u32 = 20;
+const MANY: u32 = 220;
+
+/// What stands before the count of exits in what a sandbox says at its end.
+const EXITS: &str = " exits=";
 
 /// The time that idle CPU use is given for.
 const IDLE: Duration = Duration::from_secs(10);
@@ -110,6 +117,30 @@ impl Bench {
         let value = result(&mut job)?;
         job.finish()?;
         Ok(Some(Sample::of(value)))
+    }
+
+    /// Exits of virtual processors that one operation takes; none where there are no such processors, or for rows that are no
+    /// single call.
+    pub(crate) fn exits(&self, row: &Row, column: &Column) -> Result<Option<f64>> {
+        if !matches!(row.measure, Measure::Work { pinned: false }) || row.id.starts_with(THREADS) {
+            return Ok(None);
+        }
+        let (Some(few), Some(many)) = (self.count(&row.id, column, FEW)?, self.count(&row.id, column, MANY)?)
+        else {
+            return Ok(None);
+        };
+        let operations = f64::from(MANY - FEW) * f64::from(work::operations(&row.id));
+        Ok(Some((many - few).max(0.0) / operations))
+    }
+
+    /// Exits of a sandbox that makes an operation so often.
+    fn count(&self, name: &str, column: &Column, times: u32) -> Result<Option<f64>> {
+        let command = self.guest(&["count", name, &times.to_string()]);
+        let Some(argv) = column.count_over_host(&command) else { return Ok(None) };
+        let said = Job::start(&argv, None, CALL_LIMIT)?.finish_with_errors()?;
+        let digits = said.rsplit_once(EXITS).map(|(_, rest)| rest.split(' ').next().unwrap_or_default());
+        let digits = digits.context("the sandbox does not tell its exits")?;
+        Ok(Some(digits.parse().with_context(|| format!("expected a count of exits, found {digits}"))?))
     }
 
     fn first_output(&mut self, column: &Column) -> Result<Sample> {

@@ -37,13 +37,15 @@ impl Effort {
 pub(crate) struct Cell {
     /// One for each repetition, in their order.
     pub(crate) samples: Vec<Sample>,
+    /// Exits of virtual processors for each operation, where there are such.
+    pub(crate) exits: Option<f64>,
     /// Why there is no number.
     pub(crate) failure: Option<String>,
 }
 
 impl Cell {
     fn failed(reason: &str) -> Self {
-        Self { samples: Vec::new(), failure: Some(reason.to_owned()) }
+        Self { failure: Some(reason.to_owned()), ..Self::default() }
     }
 }
 
@@ -94,6 +96,12 @@ fn measure_row(bench: &mut Bench, row: &Row, columns: &[Column], effort: Effort)
             if let Err(error) = host::kill_descendants() {
                 *cell = Cell::failed(&format!("{error:#}"));
             }
+        }
+    }
+    for (column, cell) in columns.iter().zip(&mut cells).filter(|(_, cell)| cell.failure.is_none()) {
+        match bench.exits(row, column) {
+            Ok(exits) => cell.exits = exits,
+            Err(error) => *cell = Cell::failed(&format!("exits: {error:#}")),
         }
     }
     cells

@@ -59,6 +59,9 @@ pub(crate) struct CellReport {
     pub(crate) ratio: Option<Ratio>,
     /// Seconds of CPU of all processes: the median.
     pub(crate) cpu: Option<f64>,
+    /// Exits of virtual processors for each operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) exits: Option<f64>,
     /// Whether one of ours meets the goal.
     pub(crate) met: Option<bool>,
     /// Why there is no number.
@@ -147,6 +150,7 @@ fn judge(row: &Row, measured: &[Cell], columns: &[Column], hand_off: Option<f64>
                 ratio: (column.kind != Kind::Native).then(|| Ratio::of(&values, &native)).flatten(),
                 cpu: median(&cpu),
                 met: median_value.zip(limit).filter(|_| ours).map(|(value, limit)| value <= limit),
+                exits: cell.exits,
                 failure: cell.failure.clone(),
                 values,
             }

@@ -37,6 +37,10 @@ pub(crate) fn tables(report: &Report, style: Style) -> String {
         let title = heading("CPU time of whole programs, all processes of the sandbox", style);
         let _ = write!(text, "\n{title}\n\n{table}\n");
     }
+    if let Some(table) = exits_table(report, style) {
+        let title = heading("exits of virtual processors for each operation", style);
+        let _ = write!(text, "\n{title}\n\n{table}\n");
+    }
     let lines = report.summary().into_iter().chain(notes).chain(report.left_out.iter().cloned());
     text.push('\n');
     for line in lines {
@@ -144,6 +148,33 @@ fn short_reason(cell: &CellReport) -> String {
 
 /// Native CPU time from which on a ratio to it means something: ten clock ticks.
 const ENOUGH_CPU: f64 = 0.1;
+
+/// What virtual processors cost whatever the machine: there is no native number to compare with.
+fn exits_table(report: &Report, style: Style) -> Option<String> {
+    let exits = |row: &RowReport, index: usize| row.cells.get(index).and_then(|cell| cell.exits);
+    let has_exits = |row: &&RowReport| row.cells.iter().any(|cell| cell.exits.is_some());
+    let rows: Vec<&RowReport> = report.rows.iter().filter(has_exits).collect();
+    let columns: Vec<(usize, &ColumnReport)> = report
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| rows.iter().any(|row| exits(row, *index).is_some()))
+        .collect();
+    if columns.is_empty() {
+        return None;
+    }
+    let mut table = empty_table(style);
+    let mut header = vec![String::new()];
+    header.extend(columns.iter().map(|(_, column)| column.name.clone()));
+    table.set_header(header);
+    for row in rows {
+        let mut line = vec![row.title.clone()];
+        let text = |index| exits(row, index).map_or_else(|| "–".to_owned(), |exits| format!("{exits:.2}"));
+        line.extend(columns.iter().map(|(index, _)| text(*index)));
+        table.add_row(line);
+    }
+    Some(finished(table))
+}
 
 /// Seconds of CPU where they were measured; none if nowhere.
 fn cpu_table(report: &Report, style: Style) -> Option<String> {

@@ -4,7 +4,7 @@ use crate::rows;
 
 fn cell(values: &[f64]) -> Cell {
     let samples = values.iter().map(|value| Sample { value: *value, cpu: Some(0.5) }).collect();
-    Cell { samples, failure: None }
+    Cell { samples, ..Cell::default() }
 }
 
 fn columns() -> Vec<Column> {
@@ -17,7 +17,7 @@ fn report() -> Report {
     let ids = ["getppid", "hand-off", "getppid/1cpu", "xz"];
     let rows: Vec<Row> =
         ids.iter().flat_map(|id| rows::all(true).into_iter().filter(|row| row.id == *id)).collect();
-    let failed = Cell { samples: Vec::new(), failure: Some("exit status: 1: no".into()) };
+    let failed = Cell { failure: Some("exit status: 1: no".into()), ..Cell::default() };
     let measured = vec![
         vec![cell(&[1e-7, 1e-7]), cell(&[1.2e-7, 1.4e-7]), cell(&[2.6e-6, 2.6e-6])],
         vec![cell(&[1e-5]), Cell::default(), Cell::default()],
@@ -54,6 +54,17 @@ fn tables_show_numbers_and_reasons() {
     assert!(text.contains("kvm: left out"));
     let markdown = tables(&report(), Style::Markdown);
     assert!(markdown.contains("### Calls, a CPU to spare\n\n|"), "{markdown}");
+}
+
+#[test]
+fn exits_have_a_table_where_there_are_any() {
+    assert!(!tables(&report(), Style::Terminal).contains("exits"));
+    let mut report = report();
+    report.rows[0].cells[1].exits = Some(1.004);
+    let text = tables(&report, Style::Terminal);
+    let table: Vec<&str> =
+        text.split("== exits").nth(1).unwrap().lines().skip(4).take(2).map(str::trim).collect();
+    assert_eq!(table, ["getppid      1.00", ""], "{text}");
 }
 
 #[test]

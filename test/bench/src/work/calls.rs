@@ -1,14 +1,14 @@
 //! Single calls, and pairs that belong together.
 
 use super::sys::{self, Mapping};
-use super::timer::{seconds_of, seconds_per};
+use super::timer::{Budget, seconds_of, seconds_per};
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::Mode;
 use nix::sys::uio::{pread, pwrite};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{AccessFlags, access, getppid, pipe, read, unlink, write};
+use nix::unistd::{AccessFlags, access, getpid, getppid, pipe, read, unlink, write};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::hint::black_box;
@@ -22,21 +22,28 @@ use std::time::{Duration, Instant};
 /// Bytes that file rows read and write at a time.
 const BLOCK: usize = 4096;
 
-pub(super) fn getppid_row(budget: Duration) -> Result<f64> {
+pub(super) fn getppid_row(budget: Budget) -> Result<f64> {
     seconds_per(budget, || {
         black_box(getppid());
         Ok(())
     })
 }
 
-pub(super) fn clock_row(budget: Duration) -> Result<f64> {
+pub(super) fn getpid_row(budget: Budget) -> Result<f64> {
+    seconds_per(budget, || {
+        black_box(getpid());
+        Ok(())
+    })
+}
+
+pub(super) fn clock_row(budget: Budget) -> Result<f64> {
     seconds_per(budget, || {
         black_box(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
         Ok(())
     })
 }
 
-pub(super) fn read_zero(budget: Duration) -> Result<f64> {
+pub(super) fn read_zero(budget: Budget) -> Result<f64> {
     let zero = File::open("/dev/zero").context("/dev/zero")?;
     let mut byte = [1];
     seconds_per(budget, || {
@@ -45,7 +52,7 @@ pub(super) fn read_zero(budget: Duration) -> Result<f64> {
     })
 }
 
-pub(super) fn write_null(budget: Duration) -> Result<f64> {
+pub(super) fn write_null(budget: Budget) -> Result<f64> {
     let null = File::options().write(true).open("/dev/null").context("/dev/null")?;
     let block = [0; BLOCK];
     seconds_per(budget, || {
@@ -54,7 +61,7 @@ pub(super) fn write_null(budget: Duration) -> Result<f64> {
     })
 }
 
-pub(super) fn pread_file(budget: Duration) -> Result<f64> {
+pub(super) fn pread_file(budget: Budget) -> Result<f64> {
     let file = file_with_a_block()?;
     let mut block = [0; BLOCK];
     seconds_per(budget, || {
@@ -63,7 +70,7 @@ pub(super) fn pread_file(budget: Duration) -> Result<f64> {
     })
 }
 
-pub(super) fn pwrite_file(budget: Duration) -> Result<f64> {
+pub(super) fn pwrite_file(budget: Budget) -> Result<f64> {
     let file = file_with_a_block()?;
     let block = [1; BLOCK];
     seconds_per(budget, || {
@@ -78,7 +85,7 @@ fn file_with_a_block() -> Result<File> {
     Ok(file)
 }
 
-pub(super) fn open_close(budget: Duration) -> Result<f64> {
+pub(super) fn open_close(budget: Budget) -> Result<f64> {
     let file = tempfile::NamedTempFile::new_in("/tmp").context("/tmp")?;
     let path = c_path(file.path())?;
     seconds_per(budget, || {
@@ -87,13 +94,13 @@ pub(super) fn open_close(budget: Duration) -> Result<f64> {
     })
 }
 
-pub(super) fn access_row(budget: Duration) -> Result<f64> {
+pub(super) fn access_row(budget: Budget) -> Result<f64> {
     let file = tempfile::NamedTempFile::new_in("/tmp").context("/tmp")?;
     let path = c_path(file.path())?;
     seconds_per(budget, || Ok(access(path.as_c_str(), AccessFlags::R_OK)?))
 }
 
-pub(super) fn create_unlink(budget: Duration) -> Result<f64> {
+pub(super) fn create_unlink(budget: Budget) -> Result<f64> {
     let directory = tempfile::tempdir_in("/tmp").context("/tmp")?;
     let path = c_path(&directory.path().join("file"))?;
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
@@ -107,20 +114,23 @@ fn c_path(path: &Path) -> Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-pub(super) fn mmap_touch_munmap(budget: Duration) -> Result<f64> {
+pub(super) fn mmap_touch_munmap(budget: Budget) -> Result<f64> {
     seconds_per(budget, || {
         Mapping::new(16 * sys::PAGE, libc::MAP_PRIVATE)?.touch();
         Ok(())
     })
 }
 
+/// Pages that [`fault`] touches in one go.
+pub(super) const FAULTS: u32 = 256;
+
 /// Time of a fault alone: mapping and unmapping stay outside.
-pub(super) fn fault(budget: Duration) -> Result<f64> {
-    const PAGES: usize = 256;
+pub(super) fn fault(budget: Budget) -> Result<f64> {
+    let pages = usize::try_from(FAULTS)?;
     let seconds = seconds_of(budget, |count| {
         let mut total = Duration::ZERO;
         for _ in 0..count {
-            let mapping = Mapping::new(PAGES * sys::PAGE, libc::MAP_PRIVATE)?;
+            let mapping = Mapping::new(pages * sys::PAGE, libc::MAP_PRIVATE)?;
             mapping.no_huge_pages();
             let begin = Instant::now();
             mapping.touch();
@@ -128,16 +138,16 @@ pub(super) fn fault(budget: Duration) -> Result<f64> {
         }
         Ok(total)
     })?;
-    Ok(seconds / 256.0)
+    Ok(seconds / f64::from(FAULTS))
 }
 
-pub(super) fn pipe_ping_pong(budget: Duration) -> Result<f64> {
+pub(super) fn pipe_ping_pong(budget: Budget) -> Result<f64> {
     let (our_input, their_output) = pipe()?;
     let (their_input, our_output) = pipe()?;
     ping_pong(budget, (&our_input, &our_output), (&their_input, &their_output))
 }
 
-pub(super) fn unix_ping_pong(budget: Duration) -> Result<f64> {
+pub(super) fn unix_ping_pong(budget: Budget) -> Result<f64> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
     ping_pong(budget, (&ours, &ours), (&theirs, &theirs))
 }
@@ -146,7 +156,7 @@ pub(super) fn unix_ping_pong(budget: Duration) -> Result<f64> {
 type Ends<'a> = (&'a OwnedFd, &'a OwnedFd);
 
 /// A byte to another process and back.
-fn ping_pong(budget: Duration, (input, output): Ends<'_>, theirs: Ends<'_>) -> Result<f64> {
+fn ping_pong(budget: Budget, (input, output): Ends<'_>, theirs: Ends<'_>) -> Result<f64> {
     const BALL: [u8; 1] = [1];
     const END: [u8; 1] = [0];
     let child = sys::fork(|| {
@@ -172,16 +182,16 @@ fn ping_pong(budget: Duration, (input, output): Ends<'_>, theirs: Ends<'_>) -> R
     Ok(seconds)
 }
 
-pub(super) fn fork_exit_wait(budget: Duration) -> Result<f64> {
+pub(super) fn fork_exit_wait(budget: Budget) -> Result<f64> {
     seconds_per(budget, || sys::wait(sys::fork(|| 0)?))
 }
 
-pub(super) fn vfork_exec_wait(budget: Duration) -> Result<f64> {
+pub(super) fn vfork_exec_wait(budget: Budget) -> Result<f64> {
     const TRUE: &CStr = c"/bin/true";
     seconds_per(budget, || sys::wait(sys::spawn(TRUE)?))
 }
 
-pub(super) fn thread_create_join(budget: Duration) -> Result<f64> {
+pub(super) fn thread_create_join(budget: Budget) -> Result<f64> {
     seconds_per(budget, sys::create_and_join)
 }
 

@@ -6,13 +6,12 @@
 #![allow(unsafe_code, reason = "a signal handler and a seccomp filter")]
 
 use super::sys::{self, Mapping, Zeroed};
-use super::timer::seconds_per;
+use super::timer::{Budget, seconds_per};
 use anyhow::{Result, ensure};
 use nix::errno::Errno;
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
 /// What client and server share.
 struct Desk {
@@ -35,7 +34,7 @@ const OVER: u32 = 2;
 static DESK: AtomicPtr<Desk> = AtomicPtr::new(ptr::null_mut());
 
 /// Seconds a trapped call takes. Whoever calls sees to it that there is one CPU to run on.
-pub(super) fn round_trip(budget: Duration) -> Result<f64> {
+pub(super) fn round_trip(budget: Budget) -> Result<f64> {
     let mapping = Mapping::new(sys::PAGE, libc::MAP_SHARED)?;
     let desk: &Desk = mapping.shared();
     let client = sys::fork(|| {

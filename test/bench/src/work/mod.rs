@@ -1,7 +1,8 @@
 //! What runs inside: `bench --work NAME …` measures one thing and prints it.
 //!
 //! Lines on standard output are the protocol: `begin` and `end` around what is timed, where the runner wants to look at
-//! the sandbox then and answers with a line of its own; `result SECONDS` at last. Whatever goes wrong is one line on standard
+//! the sandbox then and answers with a line of its own; `result SECONDS` at last. `bench --work count NAME N` does it N times,
+//! for a runner that counts something else. Whatever goes wrong is one line on standard
 //! error and status 1.
 
 mod calls;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use std::io::{BufRead, Write, stdin, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
+use timer::Budget;
 
 /// The argument that makes this binary the guest.
 pub(crate) const WORK: &str = "--work";
@@ -41,13 +43,14 @@ pub(crate) struct Call {
     pub(crate) spare: Goal,
     /// And with one CPU for all. A call that is nothing but a hand-off is compared with the raw one.
     pub(crate) pinned: Goal,
-    /// Measures it for about the time given: seconds.
-    run: fn(Duration) -> Result<f64>,
+    /// Measures it within the budget: seconds.
+    run: fn(Budget) -> Result<f64>,
 }
 
 /// All of them, in the order of the table.
 #[rustfmt::skip]
-pub(crate) const CALLS: [Call; 16] = [
+pub(crate) const CALLS: [Call; 17] = [
+    Call { name: "getpid", title: "getpid", spare: Ratio(1.5), pinned: HandOffs(1), run: calls::getpid_row },
     Call { name: "getppid", title: "getppid", spare: Ratio(1.5), pinned: HandOffs(1), run: calls::getppid_row },
     Call { name: "read-zero", title: "read 1 B of /dev/zero", spare: Ratio(1.5), pinned: HandOffs(1), run: calls::read_zero },
     Call { name: "write-null", title: "write 4 KiB to /dev/null", spare: Ratio(1.5), pinned: HandOffs(1), run: calls::write_null },
@@ -84,6 +87,7 @@ fn work(arguments: &[String]) -> Result<()> {
         ["hello"] => return say(READY),
         ["idle"] => return idle(),
         ["program", name, size, directory] => programs::run(name, size, directory)?,
+        ["count", name, count] => call(name)?(Budget::Count(count.parse()?))?,
         [name, milliseconds] => measure(name, Duration::from_millis(milliseconds.parse()?))?,
         _ => bail!("expected the name of a piece of work and its arguments, found {arguments:?}"),
     };
@@ -93,13 +97,22 @@ fn work(arguments: &[String]) -> Result<()> {
 /// Measures a call for about `budget`.
 fn measure(name: &str, budget: Duration) -> Result<f64> {
     if name == HAND_OFF {
-        return handoff::round_trip(budget);
+        return handoff::round_trip(Budget::Time(budget));
     }
     if let Some(threads) = name.strip_prefix(THREADS) {
         return calls::many_threads(budget, threads.parse()?);
     }
+    call(name)?(Budget::Time(budget))
+}
+
+fn call(name: &str) -> Result<fn(Budget) -> Result<f64>> {
     let call = CALLS.iter().find(|call| call.name == name);
-    (call.with_context(|| format!("expected the name of a piece of work, found {name}"))?.run)(budget)
+    Ok(call.with_context(|| format!("expected the name of a piece of work, found {name}"))?.run)
+}
+
+/// Operations of the row that a call counts as one.
+pub(crate) fn operations(name: &str) -> u32 {
+    if name == "fault" { calls::FAULTS } else { 1 }
 }
 
 /// Says that it is there and does nothing until its input ends.

@@ -33,6 +33,11 @@ pub(super) fn run(name: &str, args: &[String]) -> ExitCode {
             }
         }
         "ids" => super::print(&ids()),
+        "task" => {
+            // SAFETY: has no preconditions.
+            let (pid, tid) = unsafe { (libc::getpid(), libc::gettid()) };
+            super::print(&format!("{pid} {tid}\n"));
+        }
         "fds" => {
             for fd in 0..64 {
                 // SAFETY: passes integers only.

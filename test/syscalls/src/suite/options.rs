@@ -8,7 +8,7 @@ usage: syscall-cases [OPTION]...
   --list            print the cases' names and the users they run as
   --run NAME        run one case, in a child process
   --here NAME       run one case in this very process
-  --filter TEXT     only cases whose names contain TEXT
+  --filter TEXT,... only cases whose names contain one of these, and none of those that begin with !
   --after NAME      only cases that come after NAME
   --user [ID]       run the user cases, as this user and group (65534)
   --jobs N          run N cases at a time (1)
@@ -77,10 +77,35 @@ impl Options {
 
     /// Whether `--filter` and `--after` let the case of this name through.
     pub(super) fn selects(&self, name: &str) -> bool {
-        name.contains(&self.filter) && name > self.after.as_str()
+        let (mut named, mut any) = (false, false);
+        for text in self.filter.split(',') {
+            match text.strip_prefix('!') {
+                Some(unwanted) if name.contains(unwanted) => return false,
+                Some(_) => {}
+                None => (named, any) = (named || name.contains(text), true),
+            }
+        }
+        (named || !any) && name > self.after.as_str()
     }
 }
 
 fn number(option: &str, text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("{option}: expected a number, found {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_name_what_is_wanted_and_what_is_not() {
+        let selects = |filter: &str, name| {
+            Options::parse(["--filter", filter].map(str::to_owned).into_iter()).unwrap().selects(name)
+        };
+        assert!(selects("", "a::b"));
+        assert!(selects("b", "a::b") && !selects("c", "a::b"));
+        assert!(selects("x,b", "a::b") && !selects("x,y", "a::b"));
+        assert!(!selects("a::,!b", "a::b") && selects("a::,!b", "a::c"));
+        assert!(!selects("!b", "a::b") && selects("!b", "a::c"));
+    }
 }

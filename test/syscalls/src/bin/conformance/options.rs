@@ -11,7 +11,7 @@ usage: conformance [OPTION]...
   --runsc PATH      the sandbox (target/release/runsc-rs)
   --native-only     run the suite natively, in no sandbox
   --as root,user    the users to run as (both)
-  --filter TEXT     only cases whose names contain TEXT
+  --filter TEXT,... only cases whose names contain one of these, and none of those that begin with !
   --cases PATH      the suite's program (syscall-cases beside this program)
   --expected FILE   the list of expected failures (expected-failures.txt of the suite)
   --timeout SECONDS the limit of each case (10)

@@ -7,6 +7,7 @@ mod exit;
 mod fork;
 mod group;
 mod hot_call;
+mod identity;
 mod limits;
 mod misc;
 mod pid_namespace;

@@ -1,0 +1,204 @@
+//! Pairs of processors that hot contexts share: one serves the calls that guest code on the other makes.
+
+use crate::pace::Ticks;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// Two processors. On one are the host threads of all members, on the other their stubs.
+pub(crate) struct Duo {
+    host: u16,
+    stub: u16,
+    members: AtomicUsize,
+    /// Quick turns of all members since the last look at them, and when that was.
+    turns: AtomicU64,
+    looked_at: AtomicU64,
+    /// It does not pay: all members are to leave.
+    over: AtomicBool,
+}
+
+impl Duo {
+    /// The processor of the host threads.
+    pub(crate) fn host(&self) -> u16 {
+        self.host
+    }
+
+    /// The processor of the stubs.
+    pub(crate) fn stub(&self) -> u16 {
+        self.stub
+    }
+
+    /// Whether it has more than one member.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.members.load(Ordering::Relaxed) > 1
+    }
+
+    /// Counts quick turns of a member.
+    pub(crate) fn count(&self, turns: u64) {
+        self.turns.fetch_add(turns, Ordering::Relaxed);
+    }
+
+    /// Whether members should stay: as long as what the calls served in the last while would have cost by hand-offs on one
+    /// processor makes up for the one that runs no guest code.
+    pub(crate) fn pays(&self, now: u64, ticks: &Ticks) -> bool {
+        let since = self.looked_at.load(Ordering::Relaxed);
+        let span = now.wrapping_sub(since);
+        if span.cast_signed() > ticks.window.cast_signed()
+            && self.looked_at.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            let turns = self.turns.swap(0, Ordering::Relaxed);
+            if turns.saturating_mul(ticks.hand_off) < span {
+                self.over.store(true, Ordering::Relaxed);
+            }
+        }
+        !self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// What all contexts of a platform know of each other.
+pub(crate) struct Processors {
+    cpus: Vec<u16>,
+    duos: Mutex<Vec<Arc<Duo>>>,
+    /// Processors of duos, and members.
+    taken: AtomicUsize,
+    members: AtomicUsize,
+    /// Contexts in guest code, for all the sentry knows.
+    in_guest: AtomicUsize,
+    /// Contexts that trap in quick succession.
+    quick: AtomicUsize,
+    /// Turns by hand-offs since the last look at them, and when that was.
+    turns: AtomicU64,
+    looked_at: AtomicU64,
+    /// Until when hand-offs are known to take most of the processors' time.
+    crowded_until: AtomicU64,
+    pub(crate) ticks: Ticks,
+}
+
+impl Processors {
+    /// For pairs that run on `cpus`.
+    pub(crate) fn new(cpus: Vec<u16>) -> Processors {
+        Processors {
+            cpus,
+            duos: Mutex::default(),
+            taken: AtomicUsize::new(0),
+            members: AtomicUsize::new(0),
+            in_guest: AtomicUsize::new(0),
+            quick: AtomicUsize::new(0),
+            turns: AtomicU64::new(0),
+            looked_at: AtomicU64::new(0),
+            crowded_until: AtomicU64::new(0),
+            ticks: Ticks::measure(),
+        }
+    }
+
+    /// Counts a context in or out of guest code.
+    pub(crate) fn set_in_guest(&self, come: bool) {
+        if come {
+            self.in_guest.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.in_guest.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a context in or out of those that trap in quick succession.
+    pub(crate) fn set_quick(&self, come: bool) {
+        if come {
+            self.quick.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.quick.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts turns of a context that is not hot, and finds out whether there is much else that the processors do.
+    pub(crate) fn count(&self, turns: u64, now: u64) {
+        self.turns.fetch_add(turns, Ordering::Relaxed);
+        let since = self.looked_at.load(Ordering::Relaxed);
+        let span = now.wrapping_sub(since);
+        if span.cast_signed() > self.ticks.window.cast_signed()
+            && self.looked_at.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            let cost = self.turns.swap(0, Ordering::Relaxed).saturating_mul(self.ticks.hand_off);
+            let cpus = u64::try_from(self.cpus.len()).unwrap_or(1);
+            if cost > (span / 2).saturating_mul(cpus) {
+                self.invite(now);
+            }
+        }
+    }
+
+    /// Has others become hot when they trap next.
+    fn invite(&self, now: u64) {
+        let until = now.wrapping_add(self.ticks.window.saturating_mul(2));
+        self.crowded_until.store(until, Ordering::Relaxed);
+    }
+
+    /// Whether hand-offs take most of the processors' time.
+    pub(crate) fn is_crowded(&self, now: u64) -> bool {
+        self.crowded_until.load(Ordering::Relaxed).wrapping_sub(now).cast_signed() > 0
+    }
+
+    /// Whether there are more contexts that want a processor than hot ones leave, of `active` in all. Those that trap in
+    /// quick succession may become hot themselves.
+    pub(crate) fn is_short(&self, active: usize) -> bool {
+        self.taken.load(Ordering::Relaxed) + active.saturating_sub(self.quick.load(Ordering::Relaxed))
+            > self.cpus.len()
+    }
+
+    /// Makes a context hot that runs on the processor `here`, one of `active`: with two processors of its own, if that
+    /// leaves enough for the others, else with others of its kind, if there is hardly anybody else.
+    pub(crate) fn claim(&self, here: u16, active: usize, now: u64) -> Option<Arc<Duo>> {
+        let mut duos = self.duos.lock();
+        let free = |cpu: u16| !duos.iter().any(|duo| duo.host == cpu || duo.stub == cpu);
+        let members = self.members.load(Ordering::Relaxed);
+        let taken = 2 * duos.len();
+        let others =
+            self.in_guest.load(Ordering::Relaxed).max(active.saturating_sub(1)).saturating_sub(members);
+        let fits = |others: usize| taken + others + 2 <= self.cpus.len();
+        let computing =
+            if self.is_crowded(now) { 0 } else { active.saturating_sub(self.quick.load(Ordering::Relaxed)) };
+        let host = Some(here).filter(|cpu| free(*cpu));
+        // From the other end, so that pairs that start together rarely meet.
+        let stub = self.cpus.iter().rev().copied().find(|cpu| *cpu != here && free(*cpu));
+        if let (Some(host), Some(stub)) = (host, stub)
+            && (fits(others) || (duos.is_empty() && fits(computing)))
+        {
+            if !fits(others) {
+                self.invite(now);
+            }
+            let duo = Arc::new(Duo {
+                host,
+                stub,
+                members: AtomicUsize::new(1),
+                turns: AtomicU64::new(0),
+                looked_at: AtomicU64::new(now),
+                over: AtomicBool::new(false),
+            });
+            duos.push(duo.clone());
+            self.taken.fetch_add(2, Ordering::Relaxed);
+            self.members.fetch_add(1, Ordering::Relaxed);
+            return Some(duo);
+        }
+        if taken + computing > self.cpus.len() {
+            return None;
+        }
+        let duo = duos.iter().min_by_key(|duo| duo.members.load(Ordering::Relaxed))?;
+        if duo.over.load(Ordering::Relaxed) {
+            return None;
+        }
+        if duo.members.fetch_add(1, Ordering::Relaxed) == 1 {
+            duo.turns.store(0, Ordering::Relaxed);
+            duo.looked_at.store(now, Ordering::Relaxed);
+        }
+        self.members.fetch_add(1, Ordering::Relaxed);
+        Some(duo.clone())
+    }
+
+    /// Takes back what [`Self::claim`] gave.
+    pub(crate) fn release(&self, duo: &Arc<Duo>) {
+        let mut duos = self.duos.lock();
+        self.members.fetch_sub(1, Ordering::Relaxed);
+        if duo.members.fetch_sub(1, Ordering::Relaxed) == 1 {
+            duos.retain(|other| !Arc::ptr_eq(other, duo));
+            self.taken.fetch_sub(2, Ordering::Relaxed);
+        }
+    }
+}
