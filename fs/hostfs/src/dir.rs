@@ -12,16 +12,11 @@ use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-/// Bytes asked of the host at once.
-const BUFFER: usize = 32 * 1024;
+/// Most bytes of a directory's entries that are kept.
+const LISTING_MAX: usize = 1 << 20;
 
-/// Most entries of a directory that are kept.
-const LISTING_MAX: usize = 16 * 1024;
-
-/// All entries of a directory, in the host's order.
-pub(crate) struct Listing {
-    entries: Vec<HostDirent>,
-}
+/// All entries of a directory, in the host's order and layout.
+pub(crate) struct Listing(Box<[u8]>);
 
 /// An open directory.
 pub(crate) struct DirFile {
@@ -30,12 +25,14 @@ pub(crate) struct DirFile {
 
 #[derive(Default)]
 struct State {
-    fd: Option<Arc<OwnedFd>>,
-    /// Entries read ahead, the position of the first of them, and how many have been passed on.
-    ahead: Vec<HostDirent>,
-    start: u64,
-    passed: usize,
     listing: Option<Arc<Listing>>,
+    fd: Option<Arc<OwnedFd>>,
+    /// Entries read ahead by `fd`, and where that stands, once they have all been passed on.
+    ahead: Vec<u8>,
+    end: Option<u64>,
+    /// Where in the listing, or in what was read ahead, the next entry is, and its position.
+    at: usize,
+    pos: u64,
 }
 
 impl DirFile {
@@ -45,13 +42,19 @@ impl DirFile {
 }
 
 impl HostInode {
+    /// A descriptor to list the directory by, whose position is the caller's alone. Files in it are then reached by the
+    /// same one, if there is no other: that saves opening it twice.
     fn open_dir(&self) -> Result<Arc<OwnedFd>, Errno> {
-        let fd = fs::reopen_dir(self.path_fd()?.as_fd(), flags::O_RDONLY | flags::O_DIRECTORY, 0)?;
-        Ok(Arc::new(fd))
+        if let Some(open) = self.open_fd() {
+            return Ok(Arc::new(fs::reopen_dir(open.as_fd(), flags::O_RDONLY | flags::O_DIRECTORY, 0)?));
+        }
+        let fd = self.open_host(flags::O_RDONLY | flags::O_DIRECTORY)?;
+        self.fs.fds.store(&self.read, fd.clone());
+        Ok(fd)
     }
 
     /// The whole directory, if it may be kept.
-    fn whole_listing(&self) -> Result<Option<Arc<Listing>>, Errno> {
+    pub(crate) fn whole_listing(&self) -> Result<Option<Arc<Listing>>, Errno> {
         if !self.fs.exclusive() || self.fs.writable {
             return Ok(None);
         }
@@ -60,60 +63,92 @@ impl HostInode {
         }
         let fd = self.open_dir()?;
         let mut entries = Vec::new();
-        loop {
-            let more = fs::getdents(fd.as_fd(), BUFFER)?;
-            if more.is_empty() {
-                break;
-            }
-            entries.extend(more);
+        while fs::getdents(fd.as_fd(), &mut entries)? > 0 {
             if entries.len() > LISTING_MAX {
                 return Ok(None);
             }
         }
-        let listing = Arc::new(Listing { entries });
+        let listing = Arc::new(Listing(entries.as_slice().into()));
         let old = self.listing.lock().replace(listing.clone());
         drop(old);
         Ok(Some(listing))
     }
 }
 
-impl State {
-    /// The position of the entry `at`, given that of the first.
-    fn pos_of(entries: &[HostDirent], start: u64, at: usize) -> u64 {
-        at.checked_sub(1).and_then(|before| entries.get(before)).map_or(start, |e| e.next)
-    }
+/// The entry at `at`, and where the one after it is.
+fn entry_at(entries: &[u8], at: usize) -> Option<(HostDirent<'_>, usize)> {
+    let (entry, rest) = fs::first_dirent(entries.get(at..)?)?;
+    Some((entry, entries.len() - rest.len()))
+}
 
+/// All names but `.` and `..`.
+pub(crate) fn names_of(listing: &Listing) -> Vec<&[u8]> {
+    let Listing(entries) = listing;
+    let (mut names, mut at) = (Vec::new(), 0);
+    while let Some((entry, next)) = entry_at(entries, at) {
+        at = next;
+        if entry.name != b"." && entry.name != b".." {
+            names.push(entry.name);
+        }
+    }
+    names
+}
+
+/// Where the entry with the position `pos` is: the end, if there is none.
+fn find(entries: &[u8], pos: u64) -> usize {
+    let mut at = 0;
+    if pos == 0 {
+        return at;
+    }
+    while let Some((entry, next)) = entry_at(entries, at) {
+        at = next;
+        if entry.next == pos {
+            break;
+        }
+    }
+    at
+}
+
+impl State {
     /// Makes the entries from `pos` on available. False at the end.
     fn fill(&mut self, node: &HostInode, pos: u64) -> Result<bool, Errno> {
-        if self.passed < self.ahead.len() && State::pos_of(&self.ahead, self.start, self.passed) == pos {
+        if self.at < self.ahead.len() && self.pos == pos {
             return Ok(true);
         }
         let fd = match &self.fd {
             Some(fd) => fd.clone(),
             None => self.fd.insert(node.open_dir()?).clone(),
         };
-        let end = State::pos_of(&self.ahead, self.start, self.ahead.len());
-        if pos != end || pos == 0 {
+        if pos == 0 || self.end != Some(pos) {
             fs::seek(fd.as_fd(), pos, 0)?;
         }
-        self.ahead = fs::getdents(fd.as_fd(), BUFFER)?;
-        self.start = pos;
-        self.passed = 0;
-        Ok(!self.ahead.is_empty())
+        self.ahead.clear();
+        (self.at, self.pos, self.end) = (0, pos, None);
+        Ok(fs::getdents(fd.as_fd(), &mut self.ahead)? > 0)
     }
 }
 
-/// Passes an entry on. The number of `..` is the guest's parent directory's, never the host's.
-fn emit(file: &File, sink: &mut dyn DirSink, entry: &HostDirent) -> bool {
-    let ino = match &*entry.name {
+/// Passes on what there is from `at` on, until the sink is full: then false. Gives where it stopped, and the position.
+fn emit(file: &File, sink: &mut dyn DirSink, entries: &[u8], at: &mut usize, pos: &mut u64) -> bool {
+    while let Some((entry, next)) = entry_at(entries, *at) {
+        if !sink.entry(entry.name, number(file, &entry), entry.dtype, entry.next) {
+            return false;
+        }
+        (*at, *pos) = (next, entry.next);
+    }
+    true
+}
+
+/// The number of an entry. That of `..` is the guest's parent directory's, never the host's.
+fn number(file: &File, entry: &HostDirent<'_>) -> u64 {
+    match entry.name {
         b"." => file.inode().ino(),
         b".." => {
             let parent = file.path().dentry.parent().and_then(|d| d.inode());
             parent.map_or(file.inode().ino(), |i| i.ino())
         }
         _ => entry.ino,
-    };
-    sink.entry(&entry.name, ino, entry.dtype, entry.next)
+    }
 }
 
 impl FileOps for DirFile {
@@ -137,29 +172,22 @@ impl FileOps for DirFile {
         if pos == 0 {
             state.listing = node.whole_listing()?;
         }
-        if let Some(listing) = state.listing.clone() {
-            let entries = &listing.entries;
-            if State::pos_of(entries, 0, state.passed) != pos {
-                let found = entries.iter().position(|e| e.next == pos).map(|at| at + 1);
-                state.passed = if pos == 0 { 0 } else { found.unwrap_or(entries.len()) };
+        let state = &mut *state;
+        if let Some(Listing(entries)) = state.listing.as_deref() {
+            if state.pos != pos || pos == 0 {
+                (state.at, state.pos) = (find(entries, pos), pos);
             }
-            while let Some(entry) = entries.get(state.passed) {
-                if !emit(file, sink, entry) {
-                    return Ok(());
-                }
-                state.passed += 1;
-            }
+            emit(file, sink, entries, &mut state.at, &mut state.pos);
             return Ok(());
         }
         let mut pos = pos;
         while state.fill(node, pos)? {
-            while let Some(entry) = state.ahead.get(state.passed) {
-                if !emit(file, sink, entry) {
-                    return Ok(());
-                }
-                pos = entry.next;
-                state.passed += 1;
+            if !emit(file, sink, &state.ahead, &mut state.at, &mut state.pos) {
+                return Ok(());
             }
+            pos = state.pos;
+            state.ahead.clear();
+            state.end = Some(pos);
         }
         Ok(())
     }

@@ -4,11 +4,15 @@ use sentry_sync::{Mutex, level};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
-/// A place for a descriptor that may be closed at any time between uses.
+/// A place for a descriptor that may be closed at any time between uses. Most files never have one, so there is nothing
+/// behind it before.
 #[derive(Default)]
-pub(crate) struct FdSlot {
+pub(crate) struct FdSlot(OnceLock<Arc<Slot>>);
+
+#[derive(Default)]
+struct Slot {
     fd: Mutex<Option<Arc<OwnedFd>>, { level::LEAF }>,
     used: AtomicBool,
     queued: AtomicBool,
@@ -17,6 +21,12 @@ pub(crate) struct FdSlot {
 impl FdSlot {
     /// The descriptor, if it is open.
     pub(crate) fn get(&self) -> Option<Arc<OwnedFd>> {
+        self.0.get()?.get()
+    }
+}
+
+impl Slot {
+    fn get(&self) -> Option<Arc<OwnedFd>> {
         let fd = self.fd.lock().clone();
         if fd.is_some() {
             self.used.store(true, Ordering::Relaxed);
@@ -43,7 +53,7 @@ impl FdSlot {
 
 /// All slots with a descriptor in them, oldest first. Eviction gives each a second chance.
 pub(crate) struct FdCache {
-    queue: Mutex<VecDeque<Weak<FdSlot>>, { level::LEAF }>,
+    queue: Mutex<VecDeque<Weak<Slot>>, { level::LEAF }>,
     max: usize,
 }
 
@@ -56,7 +66,8 @@ impl FdCache {
     }
 
     /// Keeps a descriptor open in a slot for a while.
-    pub(crate) fn store(&self, slot: &Arc<FdSlot>, fd: Arc<OwnedFd>) {
+    pub(crate) fn store(&self, slot: &FdSlot, fd: Arc<OwnedFd>) {
+        let slot = slot.0.get_or_init(Arc::default);
         let old = slot.fd.lock().replace(fd);
         drop(old);
         slot.used.store(true, Ordering::Relaxed);
@@ -90,13 +101,13 @@ mod tests {
     fn old_descriptors_close_but_those_in_use_stay() -> io::Result<()> {
         let cache = FdCache::new(4);
         let open = || -> io::Result<Arc<OwnedFd>> { Ok(Arc::new(std::fs::File::open("/dev/null")?.into())) };
-        let slots: Vec<Arc<FdSlot>> = (0..32).map(|_| Arc::default()).collect();
+        let slots: Vec<FdSlot> = (0..32).map(|_| FdSlot::default()).collect();
         let held = open()?;
         cache.store(&slots[0], held.clone());
         for slot in &slots[1..] {
             cache.store(slot, open()?);
         }
-        let open_now = slots.iter().filter(|s| s.fd.lock().is_some()).count();
+        let open_now = slots.iter().filter(|s| s.get().is_some()).count();
         assert!(open_now <= 6, "{open_now}");
         assert!(slots[0].get().is_some());
         drop(held);

@@ -3,6 +3,7 @@
 use crate::attr::{self, host_time};
 use crate::dir::Listing;
 use crate::fd_cache::FdSlot;
+use crate::owners::{ChildOwners, Owner};
 use crate::pages::HostPages;
 use crate::super_block::{HostShared, Key, key};
 use crate::xattr::{self, KnownAcls};
@@ -16,6 +17,7 @@ use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EIO, ENOENT, EROFS, ESTALE};
 use sentry_uapi::fcntl::OpenFlags;
+use smallvec::SmallVec;
 use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,13 +40,6 @@ impl Place {
     }
 }
 
-/// An owner that was asked for, and the file's `ctime` at that time.
-#[derive(Clone, Copy)]
-struct Owner {
-    ids: (u32, u32),
-    ctime: (i64, u32),
-}
-
 /// A host file.
 pub(crate) struct HostInode {
     pub(crate) fs: Arc<HostShared>,
@@ -52,16 +47,18 @@ pub(crate) struct HostInode {
     pub(crate) is_dir: bool,
     /// The names it is known by, the one learnt last at the end. None for the root and for what has been removed; both
     /// are pinned.
-    places: Mutex<Vec<Place>, { level::LEAF }>,
-    /// An `O_PATH` descriptor; one for reading; one for reading and writing.
-    path: Arc<FdSlot>,
-    pub(crate) read: Arc<FdSlot>,
-    pub(crate) write: Arc<FdSlot>,
+    places: Mutex<SmallVec<[Place; 1]>, { level::LEAF }>,
+    /// An `O_PATH` descriptor; one for reading, a directory too; one for reading and writing.
+    path: FdSlot,
+    pub(crate) read: FdSlot,
+    pub(crate) write: FdSlot,
     pinned: OnceLock<Arc<OwnedFd>>,
     /// Attributes, where nobody else changes them.
     attr: Mutex<Option<HostStat>, { level::LEAF }>,
     /// The owner that the host's stat(2) hides.
-    owner: Mutex<Option<Owner>, { level::LEAF }>,
+    pub(crate) owner: Mutex<Option<Owner>, { level::LEAF }>,
+    /// Those of a directory's files; made when one is asked for.
+    pub(crate) child_owners: OnceLock<Box<ChildOwners>>,
     target: OnceLock<Box<[u8]>>,
     /// Entries of a directory, where nobody changes them.
     pub(crate) listing: Mutex<Option<Arc<Listing>>, { level::LEAF }>,
@@ -91,22 +88,21 @@ impl HostShared {
     ) -> Arc<Inode> {
         let file_type = attr::file_type(stat);
         let key = key(stat);
-        if self.inodes.get(&key).is_some_and(|old| old.file_type() != file_type) {
-            // The host has given the number to another file.
-            self.inodes.forget(&key);
-        }
-        let inode = self.inodes.get_or_make(key, || {
+        // With another type the host has given the number to another file.
+        let same = |old: &Inode| old.file_type() == file_type;
+        let inode = self.inodes.get_or_make(key, same, || {
             let ops = HostInode {
                 fs: self.clone(),
                 key,
                 is_dir: file_type == FileType::Directory,
-                places: Mutex::new(Vec::new()),
-                path: Arc::default(),
-                read: Arc::default(),
-                write: Arc::default(),
+                places: Mutex::new(SmallVec::new()),
+                path: FdSlot::default(),
+                read: FdSlot::default(),
+                write: FdSlot::default(),
                 pinned: OnceLock::new(),
                 attr: Mutex::new(None),
                 owner: Mutex::new(None),
+                child_owners: OnceLock::new(),
                 target: OnceLock::new(),
                 listing: Mutex::new(None),
                 pages: OnceLock::new(),
@@ -138,7 +134,7 @@ impl HostInode {
     /// Learns a name. Of a directory, or a file with one link, any other it was known by is gone.
     pub(crate) fn add_place(&self, place: Place, nlink: u32) {
         let mut places = self.places.lock();
-        let mut old = Vec::new();
+        let mut old = SmallVec::new();
         if nlink <= 1 || self.is_dir {
             old = std::mem::take(&mut *places);
         }
@@ -168,7 +164,7 @@ impl HostInode {
         let _ = self.pinned.set(fd);
     }
 
-    fn open_fd(&self) -> Option<Arc<OwnedFd>> {
+    pub(crate) fn open_fd(&self) -> Option<Arc<OwnedFd>> {
         let pinned = self.pinned.get().cloned();
         pinned.or_else(|| self.path.get()).or_else(|| self.read.get()).or_else(|| self.write.get())
     }
@@ -250,23 +246,6 @@ impl HostInode {
         let stat = self.stat_now()?;
         *self.attr.lock() = Some(stat);
         Ok(stat)
-    }
-
-    /// The host ids the file belongs to. Where stat(2) hides them they are asked for once, and again when the time of
-    /// the file's last change is another.
-    fn owner(&self, stat: &HostStat) -> (u32, u32) {
-        let seen = (stat.uid, stat.gid);
-        let Some(owners) = self.fs.owners.as_ref().filter(|o| o.hides(stat.uid, stat.gid)) else {
-            return seen;
-        };
-        if let Some(known) = *self.owner.lock()
-            && known.ctime == stat.ctime
-        {
-            return known.ids;
-        }
-        let told = self.path_fd().ok().and_then(|fd| owners.owner(fd.as_fd()));
-        *self.owner.lock() = told.map(|ids| Owner { ids, ctime: stat.ctime });
-        told.unwrap_or(seen)
     }
 
     /// What is known of the file no longer holds.

@@ -28,12 +28,13 @@ mod host_fd;
 mod inode;
 mod names;
 mod open;
+mod owners;
 mod pages;
 mod super_block;
 mod xattr;
 
 pub use host_fd::host_fd_file;
-pub use super_block::{HostFs, HostFsParams, HostOwners, MapId, Sharing};
+pub use super_block::{HostFs, HostFsParams, HostOwners, MapId, NamedOwner, Sharing};
 
 #[cfg(test)]
 mod tests;

@@ -48,7 +48,7 @@ impl HostInode {
         }
     }
 
-    fn open_host(&self, mode: i32) -> Result<Arc<OwnedFd>, Errno> {
+    pub(crate) fn open_host(&self, mode: i32) -> Result<Arc<OwnedFd>, Errno> {
         let _names = self.fs.names.read();
         let fd = match self.place() {
             Some(place) => {

@@ -28,6 +28,18 @@ pub trait HostOwners: Send + Sync {
 
     /// The user and group id of an open file (`O_PATH` will do); none if that cannot be learnt.
     fn owner(&self, file: BorrowedFd<'_>) -> Option<(u32, u32)>;
+
+    /// The owners of names in an open directory, without those that cannot be learnt: cheaper than to ask for each.
+    fn owners_in(&self, dir: BorrowedFd<'_>, names: &[&[u8]]) -> Vec<NamedOwner>;
+}
+
+/// Whom a file belongs to that was asked for by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedOwner {
+    /// Device and inode number, as stat(2) tells them.
+    pub file: (u64, u64),
+    /// User and group.
+    pub ids: (u32, u32),
 }
 
 /// Whether others may change the tree while the sandbox has it.

@@ -15,6 +15,7 @@ use sentry_uapi::Errno;
 use sentry_uapi::errno::{EIO, ENODATA, ENXIO, EOPNOTSUPP, EROFS};
 use sentry_uapi::fcntl::OpenFlags;
 use sentry_uapi::time::Timespec;
+use smallvec::SmallVec;
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -45,12 +46,15 @@ pub(crate) fn inherit_mount_flags(upper: &Inode, flags: MountFlags) {
     }
 }
 
+/// The lower files behind one of the overlay: mostly one, and several only for a directory.
+pub(crate) type Lower = SmallVec<[Arc<Inode>; 1]>;
+
 /// A file of the overlay.
 pub(crate) struct OvlInode {
     pub(crate) fs: Arc<OvlShared>,
     upper: OnceLock<Arc<Inode>>,
     /// For a directory all those merged, the uppermost first; else at most one.
-    pub(crate) lower: Vec<Arc<Inode>>,
+    pub(crate) lower: Lower,
     /// None for the root and for what was removed.
     place: Mutex<Option<Place>, { level::LEAF }>,
     /// Held while it is copied up.
@@ -75,7 +79,7 @@ impl OvlInode {
         fs: &Arc<OvlShared>,
         sb: &Arc<SuperBlock>,
         upper: Option<Arc<Inode>>,
-        lower: Vec<Arc<Inode>>,
+        lower: Lower,
         place: Option<Place>,
     ) -> Arc<Inode> {
         let origin = upper.as_ref().and_then(|u| u.attached::<Origin>());
@@ -108,7 +112,7 @@ impl OvlInode {
         if !shared {
             return make();
         }
-        let inode = fs.inodes.get_or_make(Arc::as_ptr(&key).addr(), make);
+        let inode = fs.inodes.get_or_make(Arc::as_ptr(&key).addr(), |_| true, make);
         if let (Ok(node), Some(upper)) = (ovl_inode(&inode), upper) {
             node.set_upper(upper);
         }
@@ -218,7 +222,7 @@ impl InodeOps for OvlInode {
         let upper_dir = self.copy_up(dir)?;
         let upper = upper_dir.ops().tmpfile(&upper_dir, ctx, node)?;
         inherit_mount_flags(&upper, self.mount_flags(dir));
-        Ok(OvlInode::new_inode(&self.fs, dir.sb(), Some(upper), Vec::new(), None))
+        Ok(OvlInode::new_inode(&self.fs, dir.sb(), Some(upper), Lower::new(), None))
     }
 
     fn link(

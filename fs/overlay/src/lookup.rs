@@ -1,6 +1,6 @@
 //! Linux: fs/overlayfs/namei.c, `ovl_lookup`.
 
-use crate::inode::{OvlInode, Place, ovl_inode};
+use crate::inode::{Lower, OvlInode, Place, ovl_inode};
 use crate::whiteout::{is_opaque, is_whiteout, lookup_real};
 use fs_vfs::{Inode, TaskContext};
 use sentry_uapi::Errno;
@@ -19,13 +19,13 @@ impl OvlInode {
         if let Some(upper_dir) = self.upper() {
             upper = lookup_real(ctx, upper_dir, name)?;
         }
-        let mut lower: Vec<Arc<Inode>> = Vec::new();
+        let mut lower = Lower::new();
         let hides = match &upper {
             Some(found) if is_whiteout(found) => return Err(ENOENT),
             Some(found) => !found.is_dir() || is_opaque(found),
             None => false,
         };
-        for layer in if hides { &[][..] } else { &self.lower } {
+        for layer in if hides { &[][..] } else { &*self.lower } {
             let Some(found) = lookup_real(ctx, layer, name)? else { continue };
             let merging = upper.is_some() || !lower.is_empty();
             if is_whiteout(&found) || (merging && !found.is_dir()) {

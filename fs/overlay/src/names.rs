@@ -1,6 +1,6 @@
 //! Making and removing names. Linux: fs/overlayfs/dir.c.
 
-use crate::inode::{OvlInode, Place, inherit_mount_flags, need_upper, ovl_inode};
+use crate::inode::{Lower, OvlInode, Place, inherit_mount_flags, need_upper, ovl_inode};
 use crate::readdir::is_empty;
 use crate::whiteout::{is_whiteout, lookup_real, make_whiteout, set_opaque};
 use fs_vfs::{DirSink, Inode, InodeOps, NewNode, NodeKind, TaskContext};
@@ -69,7 +69,7 @@ pub(crate) fn create(
     };
     dir.dir_modified();
     let place = Place { dir: dir_inode.clone(), name: name.into() };
-    Ok(OvlInode::new_inode(&dir.fs, dir_inode.sb(), Some(upper), Vec::new(), Some(place)))
+    Ok(OvlInode::new_inode(&dir.fs, dir_inode.sb(), Some(upper), Lower::new(), Some(place)))
 }
 
 pub(crate) fn link(

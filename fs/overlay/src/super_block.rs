@@ -1,6 +1,6 @@
 //! Linux: fs/overlayfs/super.c.
 
-use crate::inode::OvlInode;
+use crate::inode::{Lower, OvlInode};
 use fs_vfs::{
     Dentry, FdTable, File, FileOps, FsStruct, Inode, InodeCache, Mount, MountNamespace, Path, Resource,
     Sleep, StatFs, SuperBlock, SuperFlags, SuperOps, TaskContext, Vfs,
@@ -101,7 +101,7 @@ impl SuperOps for OvlSuper {
 /// `EINVAL` without a lower layer; `ENOTDIR` for a layer that is no directory.
 pub fn new_super(params: OverlayParams) -> Result<Arc<Dentry>, Errno> {
     let root_of = |dentry: &Arc<Dentry>| dentry.inode().filter(|i| i.is_dir()).ok_or(ENOTDIR);
-    let lower: Vec<Arc<Inode>> = params.lower.iter().map(root_of).collect::<Result<_, _>>()?;
+    let lower: Lower = params.lower.iter().map(root_of).collect::<Result<_, _>>()?;
     let upper = params.upper.as_ref().map(root_of).transpose()?;
     let first = params.lower.first().ok_or(EINVAL)?;
     let mut filesystems: Vec<Arc<SuperBlock>> = Vec::new();

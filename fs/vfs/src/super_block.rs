@@ -137,7 +137,7 @@ impl Lru {
 }
 
 /// Most dentries a superblock keeps alive that nobody else holds.
-const LRU_MAX: usize = 1 << 16;
+const LRU_MAX: usize = 1 << 17;
 
 impl SuperBlock {
     /// A new instance, not mounted anywhere.

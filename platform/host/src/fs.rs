@@ -4,7 +4,10 @@
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, EIO, ENAMETOOLONG};
 use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
+use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::slice;
 
 /// What statx(2) tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,15 +84,28 @@ fn check_len(ret: isize) -> Result<usize, Errno> {
     usize::try_from(ret).map_err(|_| errno())
 }
 
-/// One component as the host takes it: never empty, never a path.
-fn component(name: &[u8]) -> Result<CString, Errno> {
-    if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
+/// Longest name of one component. Linux: include/uapi/linux/limits.h.
+const NAME_MAX: usize = 255;
+
+/// One component as the host takes it: never empty, never a path. It lies on the stack, since every lookup needs one.
+struct Component([u8; NAME_MAX + 1]);
+
+impl Deref for Component {
+    type Target = CStr;
+
+    fn deref(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+}
+
+fn component(name: &[u8]) -> Result<Component, Errno> {
+    if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0) {
         return Err(EINVAL);
     }
-    if name.len() > 255 {
-        return Err(ENAMETOOLONG);
-    }
-    CString::new(name).map_err(|_| EINVAL)
+    let mut component = Component([0; NAME_MAX + 1]);
+    let (room, _) = component.0.split_at_mut(NAME_MAX);
+    room.get_mut(..name.len()).ok_or(ENAMETOOLONG)?.copy_from_slice(name);
+    Ok(component)
 }
 
 fn owned(ret: i64) -> Result<OwnedFd, Errno> {
@@ -207,8 +223,8 @@ fn read_link(fd: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno> {
 }
 
 /// One entry of getdents64(2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostDirent {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostDirent<'a> {
     /// Inode number.
     pub ino: u64,
     /// Position behind it.
@@ -216,27 +232,31 @@ pub struct HostDirent {
     /// `DT_*`.
     pub dtype: u8,
     /// Name.
-    pub name: Box<[u8]>,
+    pub name: &'a [u8],
 }
 
-/// Reads directory entries from the descriptor's position on, through a buffer of `len` bytes. Empty at the end.
-pub fn getdents(fd: BorrowedFd<'_>, len: usize) -> Result<Vec<HostDirent>, Errno> {
-    let mut buf = vec![0u8; len];
+/// Bytes of entries asked of the host at once.
+const DIRENTS: usize = 32 * 1024;
+
+/// Appends directory entries from the descriptor's position on, as the host lays them out; returns how many bytes: none
+/// at the end. [`first_dirent`] takes them apart. They pass through the stack: a heap that gives so large a piece back
+/// each time gives it back to the host.
+pub fn getdents(fd: BorrowedFd<'_>, out: &mut Vec<u8>) -> Result<usize, Errno> {
+    let mut buf = MaybeUninit::<[u8; DIRENTS]>::uninit();
     // SAFETY: the buffer is as long as said.
-    let ret = unsafe { libc::syscall(libc::SYS_getdents64, fd.as_raw_fd(), buf.as_mut_ptr(), buf.len()) };
+    let ret = unsafe { libc::syscall(libc::SYS_getdents64, fd.as_raw_fd(), buf.as_mut_ptr(), DIRENTS) };
     let n = usize::try_from(ret).map_err(|_| errno())?;
-    let mut rest = buf.get(..n).ok_or(EIO)?;
-    let mut out = Vec::new();
-    while !rest.is_empty() {
-        let (entry, after) = parse_dirent(rest).ok_or(EIO)?;
-        out.push(entry);
-        rest = after;
+    if n > DIRENTS {
+        return Err(EIO);
     }
-    Ok(out)
+    // SAFETY: the host has written these bytes, which are no more than there are.
+    out.extend_from_slice(unsafe { slice::from_raw_parts(buf.as_ptr().cast::<u8>(), n) });
+    Ok(n)
 }
 
-/// The first record of a buffer, and what follows it. Linux: `struct linux_dirent64`.
-fn parse_dirent(buf: &[u8]) -> Option<(HostDirent, &[u8])> {
+/// The first record of what [`getdents`] gave, and what follows it; none where there is none, or none that makes sense.
+/// Linux: `struct linux_dirent64`.
+pub fn first_dirent(buf: &[u8]) -> Option<(HostDirent<'_>, &[u8])> {
     let (ino, rest) = buf.split_first_chunk::<8>()?;
     let (next, rest) = rest.split_first_chunk::<8>()?;
     let (len, rest) = rest.split_first_chunk::<2>()?;
@@ -248,7 +268,7 @@ fn parse_dirent(buf: &[u8]) -> Option<(HostDirent, &[u8])> {
         ino: u64::from_ne_bytes(*ino),
         next: u64::from_ne_bytes(*next),
         dtype: *dtype,
-        name: name.get(..end)?.into(),
+        name: name.get(..end)?,
     };
     Some((entry, buf.get(len..)?))
 }
@@ -458,11 +478,27 @@ mod tests {
         record.extend(24u16.to_ne_bytes());
         record.extend([4]);
         record.extend(b"name\0");
-        let expected = HostDirent { ino: 7, next: 99, dtype: 4, name: b"name".as_slice().into() };
-        assert_eq!(parse_dirent(&record), Some((expected, &[][..])));
+        let expected = HostDirent { ino: 7, next: 99, dtype: 4, name: b"name".as_slice() };
+        assert_eq!(first_dirent(&record), Some((expected, &[][..])));
         for len in 0..24 {
-            assert_eq!(parse_dirent(&record[..len]), None);
+            assert_eq!(first_dirent(&record[..len]), None);
         }
+    }
+
+    #[test]
+    fn entries_are_appended_until_the_end() -> Result<(), Errno> {
+        let dir: OwnedFd = std::fs::File::open("/proc/self").map_err(|_| EIO)?.into();
+        let mut all = b"kept".to_vec();
+        while getdents(dir.as_fd(), &mut all)? > 0 {}
+        assert_eq!(all.get(..4), Some(b"kept".as_slice()));
+        let mut rest = all.get(4..).ok_or(EIO)?;
+        let mut names = Vec::new();
+        while let Some((entry, after)) = first_dirent(rest) {
+            names.push(entry.name.to_vec());
+            rest = after;
+        }
+        assert!(rest.is_empty() && names.iter().any(|name| name == b"maps"));
+        Ok(())
     }
 
     #[test]

@@ -11,6 +11,9 @@ use zerocopy::IntoBytes;
 /// Most bytes of entries of one call.
 const MAX_DIRENTS: usize = 128 << 10;
 
+/// Room to begin with: what most directories need.
+const FIRST_ROOM: usize = 4 << 10;
+
 /// The layouts of entries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Layout {
@@ -77,7 +80,7 @@ pub(crate) fn getdents64(task: &mut CurrentTask, fd: Fd, dirent: BufOut, count: 
 fn fill(task: &CurrentTask, fd: Fd, dirent: BufOut, count: u32, layout: Layout) -> SyscallResult {
     let file = get_file(task, fd)?;
     let room = usize::try_from(count).unwrap_or(MAX_DIRENTS).min(MAX_DIRENTS);
-    let mut sink = Dirents { layout, out: Vec::new(), room, full: false };
+    let mut sink = Dirents { layout, out: Vec::with_capacity(room.min(FIRST_ROOM)), room, full: false };
     let result = file.readdir(task, &mut sink);
     if sink.out.is_empty() {
         result?;

@@ -20,6 +20,7 @@ pub mod case;
 mod cases;
 pub mod guest;
 mod report;
+mod stress;
 pub mod suite;
 pub mod sys;
 

@@ -53,10 +53,16 @@ pub(super) fn run(name: &str, args: &[String]) -> ExitCode {
                 unsafe { libc::pause() };
             }
         }
-        "exit" => return ExitCode::from(args.first().and_then(|code| code.parse().ok()).unwrap_or(0)),
+        "exit" => return ExitCode::from(code(args)),
+        "stress-exit" => return crate::stress::helper("exit", code(args)),
+        "stress-threads" => return crate::stress::helper("threads", code(args)),
         _ => return ExitCode::from(2),
     }
     ExitCode::SUCCESS
+}
+
+fn code(args: &[String]) -> u8 {
+    args.first().and_then(|code| code.parse().ok()).unwrap_or(0)
 }
 
 /// `pid ppid pgid sid ruid euid rgid egid secure`.

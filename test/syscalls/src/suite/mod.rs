@@ -49,6 +49,10 @@ pub fn main() -> ExitCode {
             let Some(case) = cases.iter().find(|case| case.name() == *name) else { return unknown(name) };
             run_all(&options, &[case])
         }
+        Action::Stress(seconds) => {
+            run::become_user(options.user);
+            crate::stress::run(*seconds)
+        }
         Action::All => {
             let as_user = options.user.is_some() || !is_root();
             let fits = |case: &&Case| if as_user { case.as_user } else { case.as_root };

@@ -13,6 +13,7 @@ usage: syscall-cases [OPTION]...
   --user [ID]       run the user cases, as this user and group (65534)
   --jobs N          run N cases at a time (1)
   --timeout SECONDS the limit of each case (10)
+  --stress SECONDS  no cases, but threads that signal, wake, fork and execute each other for so long
   --announce        print `start NAME` before each case
 Without --user, root runs the root cases and anyone else the user cases.
 ";
@@ -24,6 +25,7 @@ pub(super) enum Action {
     All,
     Run(String),
     Here(String),
+    Stress(u32),
 }
 
 /// The command line, parsed.
@@ -57,6 +59,7 @@ impl Options {
                 "--list" => options.action = Action::List,
                 "--run" => options.action = Action::Run(value()?),
                 "--here" => options.action = Action::Here(value()?),
+                "--stress" => options.action = Action::Stress(number(&arg, &value()?)?),
                 "--filter" => options.filter = value()?,
                 "--after" => options.after = value()?,
                 "--jobs" => options.jobs = number(&arg, &value()?)?.max(1),

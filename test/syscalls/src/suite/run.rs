@@ -133,15 +133,8 @@ impl Suite {
             let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
             libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
-            if let Some(id) = self.user.filter(|_| libc::geteuid() == 0) {
-                let switched = libc::setgroups(0, ptr::null()) == 0
-                    && libc::setresgid(id, id, id) == 0
-                    && libc::setresuid(id, id, id) == 0;
-                assert!(switched, "switch to user {id}: {}", io::Error::last_os_error());
-                // The switch took it away; a program started by that user would have it.
-                libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
-            }
         }
+        become_user(self.user);
         env::set_current_dir(directory).unwrap_or_else(|error| panic!("chdir {directory:?}: {error}"));
     }
 
@@ -247,5 +240,19 @@ fn describe(status: i32) -> String {
         format!("the case's process: expected to return, killed by signal {}", libc::WTERMSIG(status))
     } else {
         format!("the case's process: expected to return, exited with {}", libc::WEXITSTATUS(status))
+    }
+}
+
+/// Root becomes the given user, if there is one.
+pub(super) fn become_user(user: Option<u32>) {
+    // SAFETY: passes integers and no list of groups.
+    unsafe {
+        let Some(id) = user.filter(|_| libc::geteuid() == 0) else { return };
+        let switched = libc::setgroups(0, ptr::null()) == 0
+            && libc::setresgid(id, id, id) == 0
+            && libc::setresuid(id, id, id) == 0;
+        assert!(switched, "switch to user {id}: {}", io::Error::last_os_error());
+        // The switch took it away; a program started by that user would have it.
+        libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
     }
 }

@@ -17,6 +17,7 @@ mod open;
 mod openat2;
 mod posix_acl;
 mod read_write;
+mod readdir;
 mod rename;
 mod seek;
 mod stat;
