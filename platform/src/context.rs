@@ -85,7 +85,9 @@ pub trait Context {
     fn set_fp_state(&mut self, state: &FpState) -> Result<(), PlatformError>;
 
     /// Sets the extended state to what a program sees after execve(2).
-    fn reset_fp_state(&mut self) -> Result<(), PlatformError>;
+    fn reset_fp_state(&mut self) -> Result<(), PlatformError> {
+        self.set_fp_state(&FpState::default())
+    }
 
     /// The handle with which other threads stop this context.
     fn interrupter(&self) -> Arc<dyn Interrupter>;

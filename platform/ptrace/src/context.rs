@@ -250,10 +250,6 @@ impl Context for PtraceContext {
         }
     }
 
-    fn reset_fp_state(&mut self) -> Result<(), PlatformError> {
-        self.set_fp_state(&FpState::default())
-    }
-
     fn interrupter(&self) -> Arc<dyn Interrupter> {
         self.interrupter.clone()
     }

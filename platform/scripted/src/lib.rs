@@ -181,11 +181,6 @@ impl Context for ScriptedContext {
         Ok(())
     }
 
-    fn reset_fp_state(&mut self) -> Result<(), PlatformError> {
-        self.fp = FpState::default();
-        Ok(())
-    }
-
     fn interrupter(&self) -> Arc<dyn Interrupter> {
         self.interrupt.clone()
     }

@@ -219,10 +219,6 @@ impl Context for SystrapContext {
         Ok(())
     }
 
-    fn reset_fp_state(&mut self) -> Result<(), PlatformError> {
-        self.set_fp_state(&FpState::default())
-    }
-
     fn interrupter(&self) -> Arc<dyn Interrupter> {
         self.interrupter.clone()
     }
