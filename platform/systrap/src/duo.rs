@@ -13,7 +13,9 @@ pub(crate) struct Duo {
     /// Quick turns of all members since the last look at them, and when that was.
     turns: AtomicU64,
     looked_at: AtomicU64,
-    /// It does not pay: all members are to leave.
+    /// When a member was in it last.
+    used_at: AtomicU64,
+    /// It does not pay, or all members sleep: they are to leave, and others may have the processors.
     over: AtomicBool,
 }
 
@@ -38,7 +40,13 @@ impl Duo {
         self.turns.fetch_add(turns, Ordering::Relaxed);
     }
 
-    /// Whether members should stay: as long as what the calls served in the last while would have cost by hand-offs on one
+    /// Notes that a member is there. Whether it may stay.
+    pub(crate) fn is_open(&self, now: u64) -> bool {
+        self.used_at.store(now, Ordering::Relaxed);
+        !self.over.load(Ordering::Relaxed)
+    }
+
+    /// Whether it pays to share it: as long as what the calls served in the last while would have cost by hand-offs on one
     /// processor makes up for the one that runs no guest code.
     pub(crate) fn pays(&self, now: u64, ticks: &Ticks) -> bool {
         let since = self.looked_at.load(Ordering::Relaxed);
@@ -47,11 +55,9 @@ impl Duo {
             && self.looked_at.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
             let turns = self.turns.swap(0, Ordering::Relaxed);
-            if turns.saturating_mul(ticks.hand_off) < span {
-                self.over.store(true, Ordering::Relaxed);
-            }
+            return turns.saturating_mul(ticks.hand_off) >= span;
         }
-        !self.over.load(Ordering::Relaxed)
+        true
     }
 }
 
@@ -59,13 +65,13 @@ impl Duo {
 pub(crate) struct Processors {
     cpus: Vec<u16>,
     duos: Mutex<Vec<Arc<Duo>>>,
-    /// Processors of duos, and members.
+    /// Processors of duos, and their members.
     taken: AtomicUsize,
     members: AtomicUsize,
     /// Contexts in guest code, for all the sentry knows.
     in_guest: AtomicUsize,
-    /// Contexts that trap in quick succession.
-    quick: AtomicUsize,
+    /// Contexts that do little but call.
+    brisk: AtomicUsize,
     /// Turns by hand-offs since the last look at them, and when that was.
     turns: AtomicU64,
     looked_at: AtomicU64,
@@ -83,7 +89,7 @@ impl Processors {
             taken: AtomicUsize::new(0),
             members: AtomicUsize::new(0),
             in_guest: AtomicUsize::new(0),
-            quick: AtomicUsize::new(0),
+            brisk: AtomicUsize::new(0),
             turns: AtomicU64::new(0),
             looked_at: AtomicU64::new(0),
             crowded_until: AtomicU64::new(0),
@@ -100,12 +106,12 @@ impl Processors {
         }
     }
 
-    /// Counts a context in or out of those that trap in quick succession.
-    pub(crate) fn set_quick(&self, come: bool) {
+    /// Counts a context in or out of those that do little but call.
+    pub(crate) fn set_brisk(&self, come: bool) {
         if come {
-            self.quick.fetch_add(1, Ordering::Relaxed);
+            self.brisk.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.quick.fetch_sub(1, Ordering::Relaxed);
+            self.brisk.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -136,30 +142,38 @@ impl Processors {
         self.crowded_until.load(Ordering::Relaxed).wrapping_sub(now).cast_signed() > 0
     }
 
-    /// Whether there are more contexts that want a processor than hot ones leave, of `active` in all. Those that trap in
-    /// quick succession may become hot themselves.
+    /// Whether there are more contexts that want a processor than hot ones leave, of `active` in all. Those that do little
+    /// but call may share theirs.
     pub(crate) fn is_short(&self, active: usize) -> bool {
-        self.taken.load(Ordering::Relaxed) + active.saturating_sub(self.quick.load(Ordering::Relaxed))
+        self.taken.load(Ordering::Relaxed) + active.saturating_sub(self.brisk.load(Ordering::Relaxed))
             > self.cpus.len()
     }
 
     /// Makes a context hot that runs on the processor `here`, one of `active`: with two processors of its own, if that
-    /// leaves enough for the others, else with others of its kind, if there is hardly anybody else.
-    pub(crate) fn claim(&self, here: u16, active: usize, now: u64) -> Option<Arc<Duo>> {
+    /// leaves enough for the others, else with others of its kind if it `may_share`, and there is hardly anybody else.
+    pub(crate) fn claim(&self, here: u16, active: usize, may_share: bool, now: u64) -> Option<Arc<Duo>> {
         let mut duos = self.duos.lock();
+        // A member that sleeps, be it in wait4(2) for the one that asks, needs no processor.
+        let is_idle = |duo: &Arc<Duo>| {
+            now.wrapping_sub(duo.used_at.load(Ordering::Relaxed)).cast_signed()
+                > self.ticks.window.cast_signed()
+        };
+        let idle: Vec<Arc<Duo>> = duos.iter().filter(|duo| is_idle(duo)).cloned().collect();
+        idle.iter().for_each(|duo| self.dissolve_locked(&mut duos, duo));
         let free = |cpu: u16| !duos.iter().any(|duo| duo.host == cpu || duo.stub == cpu);
         let members = self.members.load(Ordering::Relaxed);
         let taken = 2 * duos.len();
         let others =
             self.in_guest.load(Ordering::Relaxed).max(active.saturating_sub(1)).saturating_sub(members);
         let fits = |others: usize| taken + others + 2 <= self.cpus.len();
+        let all = (self.in_guest.load(Ordering::Relaxed) + 1).max(active);
         let computing =
-            if self.is_crowded(now) { 0 } else { active.saturating_sub(self.quick.load(Ordering::Relaxed)) };
+            if self.is_crowded(now) { 0 } else { all.saturating_sub(self.brisk.load(Ordering::Relaxed)) };
         let host = Some(here).filter(|cpu| free(*cpu));
         // From the other end, so that pairs that start together rarely meet.
         let stub = self.cpus.iter().rev().copied().find(|cpu| *cpu != here && free(*cpu));
         if let (Some(host), Some(stub)) = (host, stub)
-            && (fits(others) || (duos.is_empty() && fits(computing)))
+            && (fits(others) || (may_share && duos.is_empty() && fits(computing)))
         {
             if !fits(others) {
                 self.invite(now);
@@ -170,6 +184,7 @@ impl Processors {
                 members: AtomicUsize::new(1),
                 turns: AtomicU64::new(0),
                 looked_at: AtomicU64::new(now),
+                used_at: AtomicU64::new(now),
                 over: AtomicBool::new(false),
             });
             duos.push(duo.clone());
@@ -177,13 +192,10 @@ impl Processors {
             self.members.fetch_add(1, Ordering::Relaxed);
             return Some(duo);
         }
-        if taken + computing > self.cpus.len() {
+        if !may_share || taken + computing > self.cpus.len() {
             return None;
         }
         let duo = duos.iter().min_by_key(|duo| duo.members.load(Ordering::Relaxed))?;
-        if duo.over.load(Ordering::Relaxed) {
-            return None;
-        }
         if duo.members.fetch_add(1, Ordering::Relaxed) == 1 {
             duo.turns.store(0, Ordering::Relaxed);
             duo.looked_at.store(now, Ordering::Relaxed);
@@ -195,10 +207,25 @@ impl Processors {
     /// Takes back what [`Self::claim`] gave.
     pub(crate) fn release(&self, duo: &Arc<Duo>) {
         let mut duos = self.duos.lock();
-        self.members.fetch_sub(1, Ordering::Relaxed);
+        if duos.iter().any(|other| Arc::ptr_eq(other, duo)) {
+            self.members.fetch_sub(1, Ordering::Relaxed);
+        }
         if duo.members.fetch_sub(1, Ordering::Relaxed) == 1 {
-            duos.retain(|other| !Arc::ptr_eq(other, duo));
+            self.dissolve_locked(&mut duos, duo);
+        }
+    }
+
+    /// Gives up a pair of processors, whose members leave it when they come by.
+    pub(crate) fn dissolve(&self, duo: &Arc<Duo>) {
+        self.dissolve_locked(&mut self.duos.lock(), duo);
+    }
+
+    fn dissolve_locked(&self, duos: &mut Vec<Arc<Duo>>, duo: &Arc<Duo>) {
+        duo.over.store(true, Ordering::Relaxed);
+        if let Some(index) = duos.iter().position(|other| Arc::ptr_eq(other, duo)) {
+            duos.swap_remove(index);
             self.taken.fetch_sub(2, Ordering::Relaxed);
+            self.members.fetch_sub(duo.members.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 }

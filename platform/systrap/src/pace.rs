@@ -50,8 +50,11 @@ const MAX_PAUSE: Duration = Duration::from_millis(1000);
 
 /// What a turn costs whose two hand-offs are made by sleeping.
 const HAND_OFF: Duration = Duration::from_micros(8);
+/// What a turn takes at most, hand-offs included, of a context that gains by sharing: with less to do between its calls than
+/// these cost, it gets on faster with half of a processor than with a whole one.
+const BRISK: Duration = Duration::from_micros(14);
 /// How often it is looked whether sharing pays.
-const WINDOW: Duration = Duration::from_millis(5);
+const WINDOW: Duration = Duration::from_millis(2);
 /// Turns that are counted at a time.
 const TURNS_TOLD: u64 = 16;
 /// After this time of looking on, others get their turn on the processor, where there may be some.
@@ -68,6 +71,7 @@ pub(crate) struct Ticks {
     min_pause: u64,
     max_pause: u64,
     yield_after: u64,
+    brisk: u64,
     pub(crate) hand_off: u64,
     pub(crate) window: u64,
 }
@@ -87,6 +91,7 @@ impl Ticks {
             min_pause: ticks(MIN_PAUSE),
             max_pause: ticks(MAX_PAUSE),
             yield_after: ticks(YIELD),
+            brisk: ticks(BRISK),
             hand_off: ticks(HAND_OFF),
             window: ticks(WINDOW),
         }
@@ -119,11 +124,12 @@ pub(crate) struct Pace {
     /// Where it runs while it is hot, and where it was before.
     hot: Option<Arc<Duo>>,
     home: u16,
-    /// Quick turns in a row while it is not; sleeps and gaps in a row while it is.
+    /// Quick turns in a row while it is not, and such as make it worth sharing; sleeps and gaps in a row while it is.
     quick: u32,
+    brisk: u32,
     sleeps: u32,
     gaps: u32,
-    /// Turns that have not been told, and whether it counts among the quick ones.
+    /// Turns that have not been told, and whether it counts among the brisk ones.
     turns: u64,
     is_counted: bool,
     /// What it has gained since it is hot, in steps of the counter, with what it may lose.
@@ -156,19 +162,21 @@ impl Pace {
         self.turns += 1;
         if let Some(duo) = &self.hot {
             self.sleeps = if stub_sleeps { self.sleeps + 1 } else { self.sleeps };
-            let goes_on = if duo.is_shared() {
+            let goes_on = if !duo.is_open(start) {
+                false
+            } else if duo.is_shared() {
                 if self.turns >= TURNS_TOLD {
                     duo.count(std::mem::take(&mut self.turns));
                 }
-                duo.pays(start, ticks)
-            } else if processors.is_crowded(start) {
-                // Others are about to come.
-                true
+                let pays = duo.pays(start, ticks);
+                if !pays {
+                    processors.dissolve(duo);
+                }
+                pays
             } else {
-                self.sleeps < MAX_SLEEPS
-                    && self.gaps < MAX_GAPS
-                    && self.gain >= 0
-                    && !processors.is_short(active)
+                // Others may be about to share it.
+                let is_short = processors.is_short(active) && !processors.is_crowded(start);
+                self.sleeps < MAX_SLEEPS && self.gaps < MAX_GAPS && self.gain >= 0 && !is_short
             };
             if !goes_on {
                 self.cool(processors, pair);
@@ -178,7 +186,7 @@ impl Pace {
                 processors.count(std::mem::take(&mut self.turns), start);
             }
             if start.wrapping_sub(self.trapped) > ticks.budget {
-                self.quick = 0;
+                (self.quick, self.brisk) = (0, 0);
             }
             if (self.quick >= QUICK_TURNS || processors.is_crowded(start))
                 && start.wrapping_sub(self.pause_until).cast_signed() >= 0
@@ -235,21 +243,23 @@ impl Pace {
             let change = if loss > 0 { -loss.cast_signed() } else { ticks.win.cast_signed() };
             self.gain = self.gain.saturating_add(change).min(ticks.max_turn.cast_signed());
         }
-        let quick = run <= ticks.budget;
-        self.quick = if quick { self.quick.saturating_add(1) } else { 0 };
-        self.count_quick(processors);
+        let in_a_row = |count: u32, limit: u64| if run <= limit { count.saturating_add(1) } else { 0 };
+        self.quick = in_a_row(self.quick, ticks.budget);
+        self.brisk = in_a_row(self.brisk, ticks.brisk);
+        self.count_brisk(processors);
     }
 
-    fn count_quick(&mut self, processors: &Processors) {
-        let is_quick = self.hot.is_some() || self.quick >= QUICK_TURNS;
-        if is_quick != self.is_counted {
-            self.is_counted = is_quick;
-            processors.set_quick(is_quick);
+    fn count_brisk(&mut self, processors: &Processors) {
+        let is_brisk = self.hot.is_some() || self.brisk >= QUICK_TURNS;
+        if is_brisk != self.is_counted {
+            self.is_counted = is_brisk;
+            processors.set_brisk(is_brisk);
         }
     }
 
     fn heat(&mut self, processors: &Processors, pair: &Pair<StubThread>, active: usize, start: u64) {
-        let Some(duo) = processors.claim(pair.cpu(), active, start) else {
+        let may_share = self.brisk >= QUICK_TURNS || processors.is_crowded(start);
+        let Some(duo) = processors.claim(pair.cpu(), active, may_share, start) else {
             self.back_off(processors, start);
             return;
         };
@@ -276,14 +286,14 @@ impl Pace {
     /// To be called when the context leaves its thread.
     pub(crate) fn end(&mut self, processors: &Processors, pair: &Pair<StubThread>) {
         self.cool(processors, pair);
-        self.quick = 0;
-        self.count_quick(processors);
+        self.brisk = 0;
+        self.count_brisk(processors);
     }
 
     fn back_off(&mut self, processors: &Processors, start: u64) {
         let Ticks { min_pause, max_pause, .. } = processors.ticks;
         self.pause = (self.pause * 2).clamp(min_pause, max_pause);
         self.pause_until = start.wrapping_add(self.pause);
-        self.quick = 0;
+        (self.quick, self.brisk) = (0, 0);
     }
 }
