@@ -75,8 +75,10 @@ pub(crate) struct Processors {
     /// Turns by hand-offs since the last look at them, and when that was.
     turns: AtomicU64,
     looked_at: AtomicU64,
-    /// Until when hand-offs are known to take most of the processors' time.
+    /// Until when hand-offs are known to take most of the processors' time, and until when others like the one that has
+    /// just become hot are waited for.
     crowded_until: AtomicU64,
+    invited_until: AtomicU64,
     pub(crate) ticks: Ticks,
 }
 
@@ -93,6 +95,7 @@ impl Processors {
             turns: AtomicU64::new(0),
             looked_at: AtomicU64::new(0),
             crowded_until: AtomicU64::new(0),
+            invited_until: AtomicU64::new(0),
             ticks: Ticks::measure(),
         }
     }
@@ -126,15 +129,19 @@ impl Processors {
             let cost = self.turns.swap(0, Ordering::Relaxed).saturating_mul(self.ticks.hand_off);
             let cpus = u64::try_from(self.cpus.len()).unwrap_or(1);
             if cost > (span / 2).saturating_mul(cpus) {
-                self.invite(now);
+                self.crowded_until.store(self.soon(now), Ordering::Relaxed);
             }
         }
     }
 
-    /// Has others become hot when they trap next.
-    fn invite(&self, now: u64) {
-        let until = now.wrapping_add(self.ticks.window.saturating_mul(2));
-        self.crowded_until.store(until, Ordering::Relaxed);
+    /// When two windows have passed.
+    fn soon(&self, now: u64) -> u64 {
+        now.wrapping_add(self.ticks.window.saturating_mul(2))
+    }
+
+    /// Whether contexts that may share processors are waited for.
+    pub(crate) fn is_inviting(&self, now: u64) -> bool {
+        self.invited_until.load(Ordering::Relaxed).wrapping_sub(now).cast_signed() > 0
     }
 
     /// Whether hand-offs take most of the processors' time.
@@ -176,7 +183,7 @@ impl Processors {
             && (fits(others) || (may_share && duos.is_empty() && fits(computing)))
         {
             if !fits(others) {
-                self.invite(now);
+                self.invited_until.store(self.soon(now), Ordering::Relaxed);
             }
             let duo = Arc::new(Duo {
                 host,

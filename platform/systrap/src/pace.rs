@@ -173,9 +173,11 @@ impl Pace {
                     processors.dissolve(duo);
                 }
                 pays
+            } else if processors.is_crowded(start) {
+                // The others are about to come.
+                true
             } else {
-                // Others may be about to share it.
-                let is_short = processors.is_short(active) && !processors.is_crowded(start);
+                let is_short = processors.is_short(active) && !processors.is_inviting(start);
                 self.sleeps < MAX_SLEEPS && self.gaps < MAX_GAPS && self.gain >= 0 && !is_short
             };
             if !goes_on {
