@@ -17,8 +17,6 @@ use std::thread::JoinHandle;
 /// Stubs kept ready at least. More of them wait only if they have served.
 const POOL_SIZE: usize = 2;
 const MAX_POOL_SIZE: usize = 6;
-/// Guest threads that a stub which is to serve again may have.
-const MAX_REUSED_THREADS: usize = 4;
 
 #[derive(Default)]
 struct Jobs {
@@ -110,8 +108,11 @@ impl Keeper {
     }
 
     /// Takes a stub back that no context has any more. It serves again if it is `empty` and there is room for it.
+    ///
+    /// One that has had a second guest thread does not: that thread took its id and its signal stack from a slot which guest
+    /// code could write to by then, so that a reset might reach another thread, or come to another slot.
     pub(crate) fn take_back(&self, stub: FreshStub, empty: bool) {
-        let reusable = empty && stub.threads.len() <= MAX_REUSED_THREADS;
+        let reusable = empty && stub.threads.len() == 1;
         if !reusable {
             process::kill_process(stub.mapper.pid());
         }

@@ -174,7 +174,8 @@ impl StubThread {
         Ok(())
     }
 
-    /// Makes the thread fit for another guest. It has no context, and nothing of the guest's is mapped any more.
+    /// Makes the thread fit for another guest. It has no context, nothing of the guest's is mapped any more, and it is the
+    /// first one of its stub, started before there was guest code: its id and its signal stack are what they should be.
     ///
     /// What the words in the slot say of the thread may be the guest's forgery, and it may be at any instruction of the stub's
     /// code, with any registers. So it is sent a signal whose handler drops all that ([`RESET`]), and then kept from running

@@ -28,7 +28,7 @@ pub(crate) struct Zygote {
 pub(crate) struct FreshStub {
     /// Its process id and mapper.
     pub(crate) mapper: Mapper,
-    /// Its guest threads, which wait: one, or more if it has served already.
+    /// Its guest threads, which wait: one, or more of one that does not serve again.
     pub(crate) threads: Vec<Arc<StubThread>>,
 }
 

@@ -44,6 +44,21 @@ fn a_stub_serves_again() {
 }
 
 #[test]
+fn a_stub_with_a_second_thread_does_not_serve_again() {
+    let _alone = ALONE.lock().unwrap();
+    let machine = Machine::with_code(SYSCALL_LOOP);
+    let (aspace, mut context) = (machine.aspace(), machine.context());
+    let mut sibling = context.new_sibling(&aspace).unwrap();
+    for context in [&mut context, &mut sibling] {
+        assert_eq!(run(context, &aspace, &mut regs()), Trap::Syscall);
+    }
+    assert_eq!(most_threads(), backend::HELPER_THREADS + 2);
+    drop((context, sibling, aspace));
+    settle();
+    assert_eq!(most_threads(), backend::HELPER_THREADS + 1);
+}
+
+#[test]
 fn nothing_is_left_in_a_slot() {
     let _alone = ALONE.lock().unwrap();
     const SECRET: u64 = 0x5ec2_e75e_c2e7_5ec2;
