@@ -84,6 +84,12 @@ impl Keeper {
         let mut jobs = self.desk.jobs.lock();
         loop {
             if let Some(stub) = jobs.ready.pop_back() {
+                if wait::has_ended(stub.mapper.pid()) {
+                    // Somebody outside has killed it.
+                    jobs.returned.push((stub, false));
+                    self.desk.work.notify_one();
+                    continue;
+                }
                 if jobs.ready.len() < POOL_SIZE {
                     self.desk.work.notify_one();
                 }
