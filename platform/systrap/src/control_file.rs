@@ -230,33 +230,32 @@ impl Slot {
     }
 }
 
-/// What a thread uses of its slot in any case: the extended state the sentry sets, the control page with what lies below
-/// it, and the first frames.
-const USED: [(u64, u64); 3] = [
+const CONTROL_PAGE: u64 = slot::STATE & !(PAGE - 1);
+/// What a thread uses of its slot in any case, but for the word that says whose turn it is: the extended state the sentry sets,
+/// the control page with what lies below it, and the first frames.
+const USED: [(u64, u64); 4] = [
     (slot::XSTATE, slot::XSTATE + PAGE),
-    (CONTROL_PAGE - PAGE, CONTROL_PAGE + PAGE),
+    (CONTROL_PAGE - PAGE, slot::STATE),
+    (slot::STATE + 4, CONTROL_PAGE + PAGE),
     (SLOT_SIZE - 2 * PAGE, SLOT_SIZE),
 ];
-const CONTROL_PAGE: u64 = slot::STATE & !(PAGE - 1);
+/// The rest, of which there is seldom anything.
+const UNUSED: [(u64, u64); 3] = [
+    (0, slot::XSTATE),
+    (slot::XSTATE + PAGE, CONTROL_PAGE - PAGE),
+    (CONTROL_PAGE + PAGE, SLOT_SIZE - 2 * PAGE),
+];
 
 impl Slot {
     /// Empties the slot of a thread that waits for its turn and is to serve another guest. Whose turn it is stays.
     pub(crate) fn empty(&self) -> Result<(), Errno> {
-        let behind_state = slot::STATE + 4;
         let zeros = [0; 0x2000];
-        let mut done = 0;
         for (start, end) in USED {
-            self.file.window.punch_hole(self.offset() + done, start - done)?;
-            let ranges = if (start..end).contains(&slot::STATE) {
-                [(start, slot::STATE), (behind_state, end)]
-            } else {
-                [(start, end), (end, end)]
-            };
-            for (start, end) in ranges {
-                let len = usize::try_from(end - start).map_err(|_| EINVAL)?;
-                self.write(start, zeros.get(..len).ok_or(EINVAL)?)?;
-            }
-            done = end;
+            let len = usize::try_from(end - start).map_err(|_| EINVAL)?;
+            self.write(start, zeros.get(..len).ok_or(EINVAL)?)?;
+        }
+        for (start, end) in UNUSED {
+            self.file.window.punch_hole(self.offset() + start, end - start)?;
         }
         Ok(())
     }

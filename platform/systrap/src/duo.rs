@@ -5,14 +5,43 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+/// Turns since they were last looked at.
+struct TurnCount {
+    turns: AtomicU64,
+    looked_at: AtomicU64,
+}
+
+impl TurnCount {
+    fn new(now: u64) -> TurnCount {
+        TurnCount { turns: AtomicU64::new(0), looked_at: AtomicU64::new(now) }
+    }
+
+    fn add(&self, turns: u64) {
+        self.turns.fetch_add(turns, Ordering::Relaxed);
+    }
+
+    fn restart(&self, now: u64) {
+        self.turns.store(0, Ordering::Relaxed);
+        self.looked_at.store(now, Ordering::Relaxed);
+    }
+
+    /// What the turns would have cost by hand-offs, and in what time they were made; once in a window.
+    fn look(&self, now: u64, ticks: &Ticks) -> Option<(u64, u64)> {
+        let since = self.looked_at.load(Ordering::Relaxed);
+        let span = now.wrapping_sub(since);
+        let is_due = span.cast_signed() > ticks.window.cast_signed()
+            && self.looked_at.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        is_due.then(|| (self.turns.swap(0, Ordering::Relaxed).saturating_mul(ticks.hand_off), span))
+    }
+}
+
 /// Two processors. On one are the host threads of all members, on the other their stubs.
 pub(crate) struct Duo {
     host: u16,
     stub: u16,
     members: AtomicUsize,
-    /// Quick turns of all members since the last look at them, and when that was.
-    turns: AtomicU64,
-    looked_at: AtomicU64,
+    /// Turns of all members.
+    turns: TurnCount,
     /// When a member was in it last.
     used_at: AtomicU64,
     /// It does not pay, or all members sleep: they are to leave, and others may have the processors.
@@ -35,9 +64,9 @@ impl Duo {
         self.members.load(Ordering::Relaxed) > 1
     }
 
-    /// Counts quick turns of a member.
+    /// Counts turns of a member.
     pub(crate) fn count(&self, turns: u64) {
-        self.turns.fetch_add(turns, Ordering::Relaxed);
+        self.turns.add(turns);
     }
 
     /// Notes that a member is there. Whether it may stay.
@@ -49,15 +78,7 @@ impl Duo {
     /// Whether it pays to share it: as long as what the calls served in the last while would have cost by hand-offs on one
     /// processor makes up for the one that runs no guest code.
     pub(crate) fn pays(&self, now: u64, ticks: &Ticks) -> bool {
-        let since = self.looked_at.load(Ordering::Relaxed);
-        let span = now.wrapping_sub(since);
-        if span.cast_signed() > ticks.window.cast_signed()
-            && self.looked_at.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
-            let turns = self.turns.swap(0, Ordering::Relaxed);
-            return turns.saturating_mul(ticks.hand_off) >= span;
-        }
-        true
+        self.turns.look(now, ticks).is_none_or(|(cost, span)| cost >= span)
     }
 }
 
@@ -72,9 +93,8 @@ pub(crate) struct Processors {
     in_guest: AtomicUsize,
     /// Contexts that do little but call.
     brisk: AtomicUsize,
-    /// Turns by hand-offs since the last look at them, and when that was.
-    turns: AtomicU64,
-    looked_at: AtomicU64,
+    /// Turns by hand-offs.
+    turns: TurnCount,
     /// Until when hand-offs are known to take most of the processors' time, and until when others like the one that has
     /// just become hot are waited for.
     crowded_until: AtomicU64,
@@ -92,8 +112,7 @@ impl Processors {
             members: AtomicUsize::new(0),
             in_guest: AtomicUsize::new(0),
             brisk: AtomicUsize::new(0),
-            turns: AtomicU64::new(0),
-            looked_at: AtomicU64::new(0),
+            turns: TurnCount::new(0),
             crowded_until: AtomicU64::new(0),
             invited_until: AtomicU64::new(0),
             ticks: Ticks::measure(),
@@ -120,17 +139,14 @@ impl Processors {
 
     /// Counts turns of a context that is not hot, and finds out whether there is much else that the processors do.
     pub(crate) fn count(&self, turns: u64, now: u64) {
-        self.turns.fetch_add(turns, Ordering::Relaxed);
-        let since = self.looked_at.load(Ordering::Relaxed);
-        let span = now.wrapping_sub(since);
-        if span.cast_signed() > self.ticks.window.cast_signed()
-            && self.looked_at.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.turns.add(turns);
+        let cpus = u64::try_from(self.cpus.len()).unwrap_or(1);
+        if self
+            .turns
+            .look(now, &self.ticks)
+            .is_some_and(|(cost, span)| cost > (span / 2).saturating_mul(cpus))
         {
-            let cost = self.turns.swap(0, Ordering::Relaxed).saturating_mul(self.ticks.hand_off);
-            let cpus = u64::try_from(self.cpus.len()).unwrap_or(1);
-            if cost > (span / 2).saturating_mul(cpus) {
-                self.crowded_until.store(self.soon(now), Ordering::Relaxed);
-            }
+            self.crowded_until.store(self.soon(now), Ordering::Relaxed);
         }
     }
 
@@ -189,8 +205,7 @@ impl Processors {
                 host,
                 stub,
                 members: AtomicUsize::new(1),
-                turns: AtomicU64::new(0),
-                looked_at: AtomicU64::new(now),
+                turns: TurnCount::new(now),
                 used_at: AtomicU64::new(now),
                 over: AtomicBool::new(false),
             });
@@ -204,8 +219,7 @@ impl Processors {
         }
         let duo = duos.iter().min_by_key(|duo| duo.members.load(Ordering::Relaxed))?;
         if duo.members.fetch_add(1, Ordering::Relaxed) == 1 {
-            duo.turns.store(0, Ordering::Relaxed);
-            duo.looked_at.store(now, Ordering::Relaxed);
+            duo.turns.restart(now);
         }
         self.members.fetch_add(1, Ordering::Relaxed);
         Some(duo.clone())

@@ -1,7 +1,7 @@
 //! Linux: mm/memory.c, `handle_mm_fault`; arch/x86/mm/fault.c.
 
 use crate::mm::{Inner, push_map};
-use crate::vma::{Pma, Vma, find_pma, find_vma, insert_pma, page_down, take_pmas};
+use crate::vma::{Pma, Vma, VmaFile, find_pma, find_vma, insert_pma, page_down, take_pmas};
 use crate::{FrameRange, MapFault, MemoryManager, MmLimits, PAGE_SIZE, VmFlags};
 use platform::{AccessType, MapOp, Prot};
 use sentry_uapi::Errno;
@@ -217,6 +217,25 @@ impl MemoryManager {
         self.apply(ops).map_err(|_| FaultError::OutOfMemory)
     }
 
+    /// [`crate::Mappable::map_pages`], of pages that belong to the file still. Those that stop to from here on are taken out
+    /// of the address space when its lock is free.
+    pub(crate) fn pages_of(
+        &self,
+        file: &VmaFile,
+        offset: u64,
+        max: u64,
+        write: bool,
+    ) -> Result<FrameRange, MapFault> {
+        loop {
+            let generation = file.mappable.generation();
+            let frames = file.mappable.map_pages(offset, max, write)?;
+            if file.mappable.generation() == generation {
+                return Ok(frames);
+            }
+            self.memory.dec_ref(frames);
+        }
+    }
+
     /// Enters pages `from..to` of a file mapping, as far as the file has them. Fails only if there is none at `from`.
     pub(crate) fn map_file(
         &self,
@@ -232,8 +251,7 @@ impl MemoryManager {
         let mut at = from;
         let mut result = Ok(());
         while at < to {
-            let generation = f.mappable.generation();
-            let frames = match f.mappable.map_pages(vma.file_offset(start, at), to - at, write) {
+            let frames = match self.pages_of(f, vma.file_offset(start, at), to - at, write) {
                 Ok(frames) => frames,
                 Err(fault) => {
                     if at == from {
@@ -242,10 +260,6 @@ impl MemoryManager {
                     break;
                 }
             };
-            if f.mappable.generation() != generation {
-                self.memory.dec_ref(frames);
-                continue;
-            }
             let end = at + frames.len();
             let write_protected = if vma.is_shared() { !write } else { true };
             for old in inner.take_frames(at, end) {

@@ -50,8 +50,7 @@ impl MemoryManager {
         let mut at = from;
         let mut result = Ok(());
         while at < to {
-            let generation = file.mappable.generation();
-            let source = match file.mappable.map_pages(vma.file_offset(start, at), to - at, false) {
+            let source = match self.pages_of(file, vma.file_offset(start, at), to - at, false) {
                 Ok(source) => source,
                 Err(MapFault::Bus) if at > from => break,
                 Err(fault) => {
@@ -68,10 +67,6 @@ impl MemoryManager {
                     break;
                 }
             };
-            if file.mappable.generation() != generation {
-                self.memory.dec_ref(frames);
-                continue;
-            }
             let end = at + frames.len();
             let pma = Pma { end, frame: frames.start, write_protected: false, anonymous: true, shown: None };
             insert_pma(&mut inner.pmas, at, pma);

@@ -72,23 +72,7 @@ impl MemoryManager {
     /// # Errors
     /// `ENOMEM` when the host cannot map it, `EFAULT` if the page is not there.
     pub fn show_text(&self, addr: u64, limits: &MmLimits) -> Result<(), Errno> {
-        let page = page_down(addr);
-        let mut inner = self.inner.write();
-        if find_pma(&inner.pmas, page).is_none() {
-            // This shows the copy, too.
-            self.text.shown.store(true, Ordering::Relaxed);
-            return self.fault_locked(&mut inner, page, Prot::EXEC, limits).map_err(|_| EFAULT);
-        }
-        let Some((start, vma)) = find_vma(&inner.vmas, page).map(|(start, vma)| (start, vma.clone())) else {
-            return Ok(());
-        };
-        let Some(sites) = self.sites_shown(start, &vma) else { return Ok(()) };
-        let mut ops = Vec::new();
-        let offset = vma.file_offset(start, page);
-        let old = self.show_page(&mut inner, &mut ops, sites, &vma, page, offset);
-        let result = self.apply(ops);
-        old.into_iter().for_each(|frames| self.memory.dec_ref(frames));
-        result
+        self.show_text_after(addr, limits, None)
     }
 
     /// [`Self::show_text`] where other threads may be in the middle of what changes. In between nobody can execute the page,
@@ -98,32 +82,37 @@ impl MemoryManager {
     /// # Errors
     /// As [`Self::show_text`].
     pub fn exchange_text(&self, addr: u64, limits: &MmLimits, stop: &dyn Fn()) -> Result<(), Errno> {
+        self.show_text_after(addr, limits, Some(stop))
+    }
+
+    fn show_text_after(&self, addr: u64, limits: &MmLimits, stop: Option<&dyn Fn()>) -> Result<(), Errno> {
         let page = page_down(addr);
-        {
-            // Faults wait for the lock until the page is there again.
-            let mut inner = self.inner.write();
-            let Some((start, vma)) = find_vma(&inner.vmas, page).map(|(start, vma)| (start, vma.clone()))
-            else {
-                return Ok(());
-            };
-            if find_pma(&inner.pmas, page).is_some() {
-                let Some(sites) = self.sites_shown(start, &vma) else { return Ok(()) };
-                let prot = vma.prot - Prot::EXEC;
-                self.apply(vec![MapOp::Protect { addr: page, len: PAGE_SIZE, prot }])?;
-                stop();
-                let mut ops = Vec::new();
-                let offset = vma.file_offset(start, page);
-                let old = self.show_page(&mut inner, &mut ops, sites, &vma, page, offset);
-                if ops.is_empty() {
-                    ops.push(MapOp::Protect { addr: page, len: PAGE_SIZE, prot: vma.prot });
-                }
-                let result = self.apply(ops);
-                old.into_iter().for_each(|frames| self.memory.dec_ref(frames));
-                return result;
-            }
+        // Faults wait for the lock until the page is there again.
+        let mut inner = self.inner.write();
+        if find_pma(&inner.pmas, page).is_none() {
+            // This shows the copy, too, and nobody can be there.
+            self.text.shown.store(true, Ordering::Relaxed);
+            return self.fault_locked(&mut inner, page, Prot::EXEC, limits).map_err(|_| EFAULT);
         }
-        // Nobody can be there.
-        self.show_text(addr, limits)
+        let Some((start, vma)) = find_vma(&inner.vmas, page).map(|(start, vma)| (start, vma.clone())) else {
+            return Ok(());
+        };
+        let Some(sites) = self.sites_shown(start, &vma) else { return Ok(()) };
+        let protect = |prot: Prot| MapOp::Protect { addr: page, len: PAGE_SIZE, prot };
+        let mut ops = Vec::new();
+        if let Some(stop) = stop {
+            self.apply(vec![protect(vma.prot - Prot::EXEC)])?;
+            stop();
+        }
+        let offset = vma.file_offset(start, page);
+        let old = self.show_page(&mut inner, &mut ops, sites, &vma, page, offset);
+        if stop.is_some() && ops.is_empty() {
+            // There is no copy.
+            ops.push(protect(vma.prot));
+        }
+        let result = self.apply(ops);
+        old.into_iter().for_each(|frames| self.memory.dec_ref(frames));
+        result
     }
 
     /// What is known of a mapping's calls, if guest code may be shown it rewritten.
