@@ -151,41 +151,40 @@ const ENOUGH_CPU: f64 = 0.1;
 
 /// What virtual processors cost whatever the machine: there is no native number to compare with.
 fn exits_table(report: &Report, style: Style) -> Option<String> {
-    let exits = |row: &RowReport, index: usize| row.cells.get(index).and_then(|cell| cell.exits);
-    let has_exits = |row: &&RowReport| row.cells.iter().any(|cell| cell.exits.is_some());
-    let rows: Vec<&RowReport> = report.rows.iter().filter(has_exits).collect();
-    let columns: Vec<(usize, &ColumnReport)> = report
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| rows.iter().any(|row| exits(row, *index).is_some()))
-        .collect();
-    if columns.is_empty() {
-        return None;
-    }
-    let mut table = empty_table(style);
-    let mut header = vec![String::new()];
-    header.extend(columns.iter().map(|(_, column)| column.name.clone()));
-    table.set_header(header);
-    for row in rows {
-        let mut line = vec![row.title.clone()];
-        let text = |index| exits(row, index).map_or_else(|| "–".to_owned(), |exits| format!("{exits:.2}"));
-        line.extend(columns.iter().map(|(index, _)| text(*index)));
-        table.add_row(line);
-    }
-    Some(finished(table))
+    let text = |_: &RowReport, _: usize, exits: f64| format!("{exits:.2}");
+    table_of(report, style, |cell| cell.exits, text)
 }
 
 /// Seconds of CPU where they were measured; none if nowhere.
 fn cpu_table(report: &Report, style: Style) -> Option<String> {
-    let measured = |row: &&RowReport| row.cells.iter().any(|cell| cell.cpu.is_some());
-    let rows: Vec<&RowReport> = report.rows.iter().filter(measured).collect();
-    let cpu = |row: &RowReport, index: usize| row.cells.get(index).and_then(|cell| cell.cpu);
+    let cpu = |cell: &CellReport| cell.cpu;
+    table_of(report, style, cpu, |row, index, seconds| {
+        let native = row.cells.first().and_then(cpu).filter(|native| *native >= ENOUGH_CPU);
+        match native {
+            Some(native) if index > 0 => {
+                format!("{}  {}×", units::value(seconds, row.unit), units::digits(seconds / native))
+            }
+            _ => units::value(seconds, row.unit),
+        }
+    })
+}
+
+/// A table of one thing that was measured beside the time, of the rows and columns that have it; none if nothing has. `text`
+/// writes what the row has in the column of that index.
+fn table_of(
+    report: &Report,
+    style: Style,
+    measured: impl Fn(&CellReport) -> Option<f64>,
+    text: impl Fn(&RowReport, usize, f64) -> String,
+) -> Option<String> {
+    let value = |row: &RowReport, index: usize| row.cells.get(index).and_then(&measured);
+    let has_some = |row: &&RowReport| row.cells.iter().any(|cell| measured(cell).is_some());
+    let rows: Vec<&RowReport> = report.rows.iter().filter(has_some).collect();
     let columns: Vec<(usize, &ColumnReport)> = report
         .columns
         .iter()
         .enumerate()
-        .filter(|(index, _)| rows.iter().any(|row| cpu(row, *index).is_some()))
+        .filter(|(index, _)| rows.iter().any(|row| value(row, *index).is_some()))
         .collect();
     if columns.is_empty() {
         return None;
@@ -195,14 +194,9 @@ fn cpu_table(report: &Report, style: Style) -> Option<String> {
     header.extend(columns.iter().map(|(_, column)| column.name.clone()));
     table.set_header(header);
     for row in rows {
-        let native = cpu(row, 0).filter(|native| *native >= ENOUGH_CPU);
         let mut line = vec![row.title.clone()];
-        line.extend(columns.iter().map(|(index, _)| match (cpu(row, *index), native) {
-            (Some(seconds), Some(native)) if *index > 0 => {
-                format!("{}  {}×", units::value(seconds, row.unit), units::digits(seconds / native))
-            }
-            (Some(seconds), _) => units::value(seconds, row.unit),
-            (None, _) => "–".to_owned(),
+        line.extend(columns.iter().map(|(index, _)| {
+            value(row, *index).map_or_else(|| "–".to_owned(), |value| text(row, *index, value))
         }));
         table.add_row(line);
     }
