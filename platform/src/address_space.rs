@@ -68,6 +68,14 @@ pub enum MapOp {
         /// Access granted from now on.
         prot: Prot,
     },
+    /// Asks for huge pages behind a range that is mapped throughout from the memory file. Advice: a back-end may pass over
+    /// it. Linux: madvise(2), MADV_HUGEPAGE.
+    AdviseHuge {
+        /// First address.
+        addr: u64,
+        /// Length in bytes.
+        len: u64,
+    },
 }
 
 impl MapOp {
@@ -75,13 +83,15 @@ impl MapOp {
     /// take the back-end's own pages away.
     pub fn is_well_formed(&self, start: u64, end: u64) -> bool {
         const MASK: u64 = 4095;
-        let (MapOp::Map { addr, len, .. } | MapOp::Unmap { addr, len } | MapOp::Protect { addr, len, .. }) =
-            *self;
+        let (MapOp::Map { addr, len, .. }
+        | MapOp::Unmap { addr, len }
+        | MapOp::Protect { addr, len, .. }
+        | MapOp::AdviseHuge { addr, len }) = *self;
         let offset = match self {
             MapOp::Map { backing: Backing::Memory { offset } | Backing::HostFile { offset, .. }, .. } => {
                 *offset
             }
-            MapOp::Unmap { .. } | MapOp::Protect { .. } => 0,
+            MapOp::Unmap { .. } | MapOp::Protect { .. } | MapOp::AdviseHuge { .. } => 0,
         };
         let writable_host_file = matches!(
             self,

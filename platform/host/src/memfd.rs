@@ -1,6 +1,9 @@
 //! memfd_create(2) and the window through which the sentry sees the file.
 
+use crate::mount::mount_new;
+use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
 use sentry_uapi::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
@@ -40,6 +43,20 @@ pub(crate) fn errno(e: nix::errno::Errno) -> Errno {
     Errno::from_raw(e as i32)
 }
 
+/// An empty file on a filesystem of its own, whose pages are huge where a mapping asks for them. Unlike a memfd, it does not
+/// depend on `shmem_enabled`. Linux: Documentation/admin-guide/mm/transhuge.rst.
+///
+/// # Errors
+/// As fsopen(2), fsconfig(2), fsmount(2) and openat(2): `EPERM` without CAP_SYS_ADMIN over the mount namespace, `EINVAL` where
+/// the host knows no huge pages.
+pub fn huge_file() -> Result<OwnedFd, Errno> {
+    // Memory cgroups bound the file; without a size of zero, half of the host's memory would.
+    let options = [(c"huge", c"advise"), (c"size", c"0"), (c"mode", c"0700")];
+    let root = mount_new(c"tmpfs", &options, 0).map_err(errno)?;
+    let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    nix::fcntl::openat(&root, c".", flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(errno)
+}
+
 /// Whether each page of a range of our own has memory behind it; none has where there is no range.
 pub(crate) fn mincore(ptr: Option<*mut u8>, len: u64) -> Vec<bool> {
     let pages = usize::try_from(len / 4096).unwrap_or(0);
@@ -54,7 +71,11 @@ pub(crate) fn mincore(ptr: Option<*mut u8>, len: u64) -> Vec<bool> {
 impl MemoryWindow {
     /// Makes a sparse file of `len` bytes (page-aligned) and maps all of it. Costs address space only.
     pub fn new(name: &str, len: u64) -> Result<MemoryWindow, Errno> {
-        let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC).map_err(errno)?;
+        MemoryWindow::over(memfd_create(name, MFdFlags::MFD_CLOEXEC).map_err(errno)?, len)
+    }
+
+    /// The same with an empty file that is there already, of a filesystem in memory.
+    pub fn over(fd: OwnedFd, len: u64) -> Result<MemoryWindow, Errno> {
         let size = i64::try_from(len).map_err(|_| sentry_uapi::errno::EFBIG)?;
         nix::unistd::ftruncate(&fd, size).map_err(errno)?;
         let map_len = usize::try_from(len).map_err(|_| sentry_uapi::errno::EFBIG)?;
@@ -120,12 +141,25 @@ impl MemoryWindow {
         nix::fcntl::fallocate(&self.fd, mode, offset, len).map_err(errno)
     }
 
+    /// Has faults on a range get huge pages, where the file's filesystem has them. Linux: madvise(2), MADV_HUGEPAGE.
+    ///
+    /// # Errors
+    /// `EINVAL` where the host knows no huge pages.
+    pub fn advise_huge(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        self.advise(offset, len, libc::MADV_HUGEPAGE)
+    }
+
     /// Puts memory behind the pages of a range. Linux: madvise(2), MADV_POPULATE_WRITE.
     pub fn populate(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        self.advise(offset, len, libc::MADV_POPULATE_WRITE)
+    }
+
+    /// madvise(2) with advice that changes no contents.
+    fn advise(&self, offset: u64, len: u64, advice: libc::c_int) -> Result<(), Errno> {
         let ptr = self.ptr(offset, len).ok_or(sentry_uapi::errno::EINVAL)?;
         let len = usize::try_from(len).map_err(|_| sentry_uapi::errno::EINVAL)?;
-        // SAFETY: the range lies in our mapping; populating changes no contents.
-        let ret = unsafe { libc::madvise(ptr.cast(), len, libc::MADV_POPULATE_WRITE) };
+        // SAFETY: the range lies in our mapping, whose contents stay.
+        let ret = unsafe { libc::madvise(ptr.cast(), len, advice) };
         if ret == 0 { Ok(()) } else { Err(errno(nix::errno::Errno::last())) }
     }
 

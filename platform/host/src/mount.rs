@@ -50,17 +50,23 @@ pub fn set_tree_attributes(tree: impl AsFd, attr_set: u64) -> Result<(), Errno> 
     Errno::result(result).map(drop)
 }
 
-/// Mounts a new filesystem without options, detached.
+/// Mounts a new filesystem with options, which are pairs of key and value, detached.
 ///
 /// # Errors
 /// As fsopen(2), fsconfig(2) and fsmount(2).
-pub fn mount_new(fstype: &CStr, attributes: u64) -> Result<OwnedFd, Errno> {
+pub fn mount_new(fstype: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Result<OwnedFd, Errno> {
     const FSOPEN_CLOEXEC: c_long = 1;
     const FSMOUNT_CLOEXEC: c_long = 1;
+    const FSCONFIG_SET_STRING: c_long = 1;
     const FSCONFIG_CMD_CREATE: c_long = 6;
     // SAFETY: the name ends in NUL and outlives the call.
     let context = descriptor(unsafe { libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), FSOPEN_CLOEXEC) })?;
     let fd = context.as_raw_fd();
+    for (key, value) in options {
+        let (key, value) = (key.as_ptr(), value.as_ptr());
+        // SAFETY: both end in NUL and outlive the call.
+        Errno::result(unsafe { libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_SET_STRING, key, value, 0) })?;
+    }
     // SAFETY: this command takes neither key nor value.
     Errno::result(unsafe { libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, 0, 0, 0) })?;
     // SAFETY: passes numbers only.

@@ -158,6 +158,8 @@ impl Space {
             MapOp::Map { backing: Backing::HostFile { .. }, .. } => {
                 Err(PlatformError::Host { what: "map of a host file", errno: EINVAL })
             }
+            // The host's page tables follow the sentry's window, which has asked already.
+            MapOp::AdviseHuge { .. } => Ok(false),
             MapOp::Unmap { addr, len } => {
                 regions.remove(*addr, addr + len);
                 Ok(self.table().clear(*addr, addr + len, garbage))

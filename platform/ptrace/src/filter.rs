@@ -18,6 +18,9 @@ const DATA_IP_HIGH: u32 = 12;
 const DATA_ARG0_LOW: u32 = 16;
 const DATA_ARG0_HIGH: u32 = 20;
 
+/// The one advice a stub gives on memory. Linux: include/uapi/asm-generic/mman-common.h, `MADV_HUGEPAGE`.
+pub(crate) const HUGE_ADVICE: u64 = 14;
+
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const JUMP_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 const JUMP_GREATER_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
@@ -39,13 +42,14 @@ fn number(nr: libc::c_long) -> u32 {
     u32::try_from(nr).unwrap_or(u32::MAX)
 }
 
-/// Allows the call in the accumulator when it is `nr` and its first argument is one of `values`.
-fn allow_first_argument(program: &mut Vec<sock_filter>, nr: libc::c_long, values: &[u32]) {
+/// Allows the call in the accumulator when it is `nr` and its argument `index` is one of `values`.
+fn allow_argument(program: &mut Vec<sock_filter>, nr: libc::c_long, index: u32, values: &[u32]) {
+    let (value_low, value_high) = (DATA_ARG0_LOW + 8 * index, DATA_ARG0_HIGH + 8 * index);
     let steps = u8::try_from(values.len() * 2).unwrap_or(0);
     program.push(op(JUMP_EQUAL, 0, steps + 4, number(nr)));
-    program.push(op(LOAD, 0, 0, DATA_ARG0_HIGH));
+    program.push(op(LOAD, 0, 0, value_high));
     program.push(op(JUMP_EQUAL, 0, steps + 1, 0));
-    program.push(op(LOAD, 0, 0, DATA_ARG0_LOW));
+    program.push(op(LOAD, 0, 0, value_low));
     for value in values {
         program.push(op(JUMP_EQUAL, 0, 1, *value));
         program.push(op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
@@ -84,12 +88,9 @@ pub(crate) fn stub_filter() -> Vec<sock_filter> {
         program.push(op(JUMP_EQUAL, 0, 1, number(nr)));
         program.push(op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
     }
-    allow_first_argument(
-        &mut program,
-        libc::SYS_prctl,
-        &[u32::try_from(libc::PR_SET_PDEATHSIG).unwrap_or(0)],
-    );
-    allow_first_argument(&mut program, libc::SYS_clone, &[low(FORK_FLAGS), low(THREAD_FLAGS)]);
+    allow_argument(&mut program, libc::SYS_madvise, 2, &[low(HUGE_ADVICE)]);
+    allow_argument(&mut program, libc::SYS_prctl, 0, &[u32::try_from(libc::PR_SET_PDEATHSIG).unwrap_or(0)]);
+    allow_argument(&mut program, libc::SYS_clone, 0, &[low(FORK_FLAGS), low(THREAD_FLAGS)]);
     program.push(trap);
     program
 }
@@ -123,6 +124,7 @@ mod tests {
             call(libc::SYS_kill, [1, 0, 0]),
             call(libc::SYS_prctl, [4, 0, 0]),
             call(libc::SYS_prctl, [1 | 1 << 32, 0, 0]),
+            call(libc::SYS_madvise, [STUB_BASE, PAGE, 4]),
             call(libc::SYS_clone, [0; 3]),
             call(libc::SYS_clone, [FORK_FLAGS | 1 << 32, 0, 0]),
             call(libc::SYS_clone, [THREAD_FLAGS | 0x1000_0000, 0, 0]),

@@ -6,6 +6,7 @@
 
 use crate::Shared;
 use crate::control_file::{Call, QueueSlot};
+use crate::filter::HUGE_ADVICE;
 use crate::stub_code::{THREAD_FLAGS, USER_END, USER_START};
 use crate::thread::{StubThread, traced_in};
 use crate::tracee;
@@ -165,6 +166,7 @@ impl StubProcess {
             MapOp::Protect { addr, len, prot } => {
                 [nr(libc::SYS_mprotect), *addr, *len, u64::from(prot.bits()), 0, 0, 0]
             }
+            MapOp::AdviseHuge { addr, len } => [nr(libc::SYS_madvise), *addr, *len, HUGE_ADVICE, 0, 0, 0],
         }
     }
 

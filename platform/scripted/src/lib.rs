@@ -89,7 +89,8 @@ impl AddressSpace for ScriptedAddressSpace {
             let (addr, len) = match &op {
                 MapOp::Map { addr, len, .. }
                 | MapOp::Unmap { addr, len }
-                | MapOp::Protect { addr, len, .. } => (*addr, *len),
+                | MapOp::Protect { addr, len, .. }
+                | MapOp::AdviseHuge { addr, len } => (*addr, *len),
             };
             cut(&mut mapped, addr);
             cut(&mut mapped, addr + len);
@@ -98,6 +99,7 @@ impl AddressSpace for ScriptedAddressSpace {
                     mapped.retain(|s, _| *s < addr || *s >= addr + len);
                     mapped.insert(addr, Mapped { end: addr + len, backing, prot });
                 }
+                MapOp::AdviseHuge { .. } => {}
                 MapOp::Unmap { .. } => mapped.retain(|s, _| *s < addr || *s >= addr + len),
                 MapOp::Protect { prot, .. } => {
                     for (_, m) in mapped.range_mut(addr..addr + len) {

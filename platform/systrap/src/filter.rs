@@ -25,6 +25,9 @@ use libc::sock_filter;
 /// Linux: include/uapi/linux/audit.h.
 pub(crate) const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 
+/// The one advice a mapper gives on memory. Linux: include/uapi/asm-generic/mman-common.h, `MADV_HUGEPAGE`.
+pub(crate) const HUGE_ADVICE: u64 = 14;
+
 /// Offsets in `struct seccomp_data`. Linux: include/uapi/linux/seccomp.h.
 const DATA_NR: u32 = 0;
 const DATA_ARCH: u32 = 4;
@@ -127,6 +130,7 @@ pub(crate) fn mapper_filter() -> Vec<sock_filter> {
         (libc::SYS_mmap, vec![]),
         (libc::SYS_munmap, vec![]),
         (libc::SYS_mprotect, vec![]),
+        (libc::SYS_madvise, vec![Condition::OneOf(arg(2), vec![HUGE_ADVICE])]),
         // Results.
         (libc::SYS_write, vec![Condition::OneOf(arg(2), vec![8])]),
         // Threads, and the zygote's processes.

@@ -7,6 +7,7 @@
 //! been entered. Both in sequential order, so at least one sees the other.
 
 use crate::Shared;
+use crate::filter::HUGE_ADVICE;
 use crate::layout::{MAX_THREADS, SLOT_SIZE, SLOTS, USER_END, USER_START};
 use crate::mapper::{Call, Mapper, call_error, gone, plain};
 use crate::thread::{self, StubThread};
@@ -136,6 +137,7 @@ impl StubProcess {
             MapOp::Protect { addr, len, prot } => {
                 plain(libc::SYS_mprotect, [*addr, *len, u64::from(prot.bits()), 0, 0, 0])
             }
+            MapOp::AdviseHuge { addr, len } => plain(libc::SYS_madvise, [*addr, *len, HUGE_ADVICE, 0, 0, 0]),
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) fn close_others(io: &Io, control: &ControlChannel) -> Result<()> {
     keep.extend(io.owners.iter().map(|owners| owners.as_fd().as_raw_fd()));
     keep.extend(io.strace.iter().map(|strace| strace.as_fd().as_raw_fd()));
     keep.extend(io.oom_score.iter().map(|score| score.as_fd().as_raw_fd()));
+    keep.extend(io.huge.iter().map(AsRawFd::as_raw_fd));
     keep.extend(io.kvm.iter().map(AsRawFd::as_raw_fd));
     keep.extend(crate::log::descriptor());
     keep.sort_unstable();

@@ -5,7 +5,7 @@ use super::files::Files;
 use super::init;
 use super::platform;
 use super::terminal::ConsoleStreams;
-use super::{Io, Options};
+use super::{Io, Options, memory_file};
 use crate::container::ContainerSpec;
 use crate::sandbox::ExitStatus;
 use crate::sandbox::control::{ControlChannel, Request};
@@ -18,7 +18,6 @@ use sentry_auth::UserNamespace;
 use sentry_kernel::signal::SigSource;
 use sentry_kernel::{Kernel, KernelParts, SyscallTable, ThreadGroup, VdsoPages};
 use sentry_loader::Vdso;
-use sentry_mm::MemoryFile;
 use sentry_time::Clocks;
 use sentry_uapi::signal::{SI_USER, SigInfo};
 use std::sync::Arc;
@@ -41,8 +40,7 @@ pub fn run(
     options: &Options,
     confinement: Confinement,
 ) -> Result<ExitStatus> {
-    let memory = MemoryFile::new().map_err(|e| anyhow!("cannot make the memory file: {e}"))?;
-    memory.set_limit(io.memory);
+    let memory = memory_file::make(io.huge, io.memory)?;
     let make = || platform::make(options.platform, io.kvm, &memory);
     let (platform, kvm) = match io.oom_score {
         Some(mut score) => score.of_stubs(make),

@@ -12,6 +12,7 @@ mod identity;
 mod init;
 pub mod kernel;
 mod memory;
+mod memory_file;
 mod platform;
 pub mod root;
 mod terminal;
@@ -87,6 +88,8 @@ pub struct Io {
     pub memory: u64,
     /// Where the host's OOM killer is told whom to take first.
     pub oom_score: Option<OomScore>,
+    /// An empty file with huge pages for them, if the host has some.
+    pub huge: Option<OwnedFd>,
     /// The host's `/dev/kvm`, if that may be used.
     pub kvm: Option<KvmDevice>,
 }
@@ -144,7 +147,18 @@ pub(crate) fn boot(config: BootConfig, fds: BootFds) -> ! {
     end_on_panic(Arc::clone(&control));
     let cpuinfo = std::fs::read("/proc/cpuinfo").unwrap_or_default();
     let (memory, oom_score) = (config.memory, OomScore::open());
-    let io = |trees, kvm| Io { stdio, terminal, trees, strace, owners, cpuinfo, memory, oom_score, kvm };
+    let io = |trees, huge, kvm| Io {
+        stdio,
+        terminal,
+        trees,
+        strace,
+        owners,
+        cpuinfo,
+        memory,
+        huge,
+        oom_score,
+        kvm,
+    };
     // When the command is gone, there is nobody left to tell.
     let _ = match run(config, io, &control) {
         Ok(status) => control.exited(status),
@@ -175,7 +189,7 @@ fn kind_of(error: &anyhow::Error) -> FailureKind {
 
 fn run(
     config: BootConfig,
-    io: impl FnOnce(HostTrees, Option<KvmDevice>) -> Io,
+    io: impl FnOnce(HostTrees, Option<OwnedFd>, Option<KvmDevice>) -> Io,
     control: &Arc<ControlChannel>,
 ) -> Result<ExitStatus> {
     let BootConfig { spec, options, id_maps, .. } = config;
@@ -185,10 +199,11 @@ fn run(
 
     let kvm = platform::open_kvm(options.platform)?;
     root::make_private()?;
+    let huge = memory_file::open_huge();
     let trees = root::open_trees(&spec)?;
     fds::redirect_standard_input_and_output()?;
     root::pivot_to_empty()?;
-    let io = io(trees, kvm);
+    let io = io(trees, huge, kvm);
     fds::close_others(&io, control)?;
     confine::raise_file_limit();
 

@@ -108,7 +108,7 @@ fn restrict(tree: &OwnedFd, writable: bool) -> Result<()> {
 /// A detached directory with `file` as its only entry: a file cannot be opened by its own descriptor, only by a name in a
 /// directory, and its own directory would show its neighbours.
 fn directory_of(file: &OwnedFd) -> Result<OwnedFd> {
-    let directory = mount_new(c"tmpfs", 0)?;
+    let directory = mount_new(c"tmpfs", &[], 0)?;
     // Nothing can be mounted in a detached tree, so this one is attached for a while: over the root, as no directory has to
     // be found for it there.
     attach(&directory, c"/")?;
@@ -124,7 +124,7 @@ fn directory_of(file: &OwnedFd) -> Result<OwnedFd> {
 /// Makes an empty read-only directory the root, and drops every mount there was.
 pub(super) fn pivot_to_empty() -> Result<()> {
     let attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-    let empty = mount_new(c"tmpfs", attributes).context("cannot mount an empty root")?;
+    let empty = mount_new(c"tmpfs", &[], attributes).context("cannot mount an empty root")?;
     // It is laid over the old root, and then put beneath it: no directory has to be found for either.
     attach(&empty, c"/").context("cannot mount an empty root")?;
     fchdir(empty.as_fd()).context("fchdir")?;

@@ -1,5 +1,6 @@
 //! Linux: mm/memory.c, `handle_mm_fault`; arch/x86/mm/fault.c.
 
+use crate::huge::part_for_huge;
 use crate::mm::{Inner, push_map};
 use crate::vma::{Pma, Vma, VmaFile, find_pma, find_vma, insert_pma, page_down, take_pmas};
 use crate::{FrameRange, MapFault, MemoryManager, MmLimits, PAGE_SIZE, VmFlags};
@@ -205,15 +206,27 @@ impl MemoryManager {
         from: u64,
         to: u64,
     ) -> Result<(), FaultError> {
-        let present = self.memory.allocate_present(to - from);
-        let frames = match present {
-            Some(frames) => frames,
-            None => self.memory.allocate_at(to - from, from).map_err(|_| FaultError::OutOfMemory)?,
-        };
-        let pma = Pma { end: to, frame: frames.start, write_protected: false, anonymous: true, shown: None };
-        insert_pma(&mut inner.pmas, from, pma);
         let mut ops = Vec::new();
-        push_map(&self.memory, &mut ops, from, &pma, vma, present.is_some() || to - from <= POPULATED_ANON);
+        let mut enter = |frames: Result<FrameRange, Errno>, from, to, populate| -> Result<(), FaultError> {
+            let frame = frames.map_err(|_| FaultError::OutOfMemory)?.start;
+            let pma = Pma { end: to, frame, write_protected: false, anonymous: true, shown: None };
+            insert_pma(&mut inner.pmas, from, pma);
+            push_map(&self.memory, &mut ops, from, &pma, vma, populate);
+            Ok(())
+        };
+        let huge = if self.memory.has_huge_pages() { part_for_huge(vma, from, to) } else { None };
+        let (start, end) = huge.unwrap_or((to, to));
+        if start < end {
+            enter(self.memory.allocate_huge(end - start), start, end, false)?;
+        }
+        for (from, to) in [(from, start), (end, to)].into_iter().filter(|(from, to)| from < to) {
+            match self.memory.allocate_present(to - from) {
+                Some(frames) => enter(Ok(frames), from, to, true)?,
+                None => {
+                    enter(self.memory.allocate_at(to - from, from), from, to, to - from <= POPULATED_ANON)?;
+                }
+            }
+        }
         self.apply(ops).map_err(|_| FaultError::OutOfMemory)
     }
 

@@ -5,10 +5,12 @@
 
 mod brk;
 mod call_sites;
+mod counts;
 mod fault;
 mod fork;
 mod frame;
 mod host_frames;
+mod huge;
 mod info;
 mod madvise;
 mod mappable;

@@ -74,6 +74,9 @@ impl MemoryManager {
                 if let Some(v) = inner.vmas.get_mut(&at) {
                     v.flags = (v.flags - clear) | set;
                 }
+                if (set | clear).intersects(VmFlags::HUGEPAGE) && self.memory.has_huge_pages() {
+                    self.advise_huge(inner, at, stop)?;
+                }
                 self.merge_around(inner, at, stop);
             }
             Advice::DontNeed(even_locked) => {

@@ -7,7 +7,9 @@
 //!
 //! Linux: mm/page_alloc.c, with ranges for pages; the pins play the part of RCU.
 
+use crate::counts::Counts;
 use crate::host_frames::{Piece, Pieces, in_window, is_host};
+use crate::huge::{HUGE_ZONE, is_huge};
 use crate::space::Space;
 use crate::warm::{MAX_RUN, Warm};
 use crate::{FrameRange, IoSrc, MAX_VIEW};
@@ -18,8 +20,7 @@ use platform_host::uaccess;
 use sentry_sync::{Mutex, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EFAULT, ENOMEM};
-use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -41,16 +42,12 @@ const HOST_READ: usize = 4096;
 /// Bytes whose presence is asked for at once.
 const MINCORE_CHUNK: u64 = 64 << 20;
 
-struct Run {
-    end: u64,
-    refs: u32,
-}
-
 pub(crate) struct Frames {
-    /// Allocated frames by start: maximal runs of equal count.
-    runs: BTreeMap<u64, Run>,
+    counts: Counts,
     /// The free frames of the memory file are zero.
     space: Space,
+    /// Those among them that huge pages are for.
+    huge: Space,
     /// Freed, but perhaps still seen through a pin taken in this or an earlier epoch.
     limbo: Vec<(u64, FrameRange)>,
     allocated: u64,
@@ -62,6 +59,7 @@ pub(crate) struct Frames {
 /// The memory file of a sandbox.
 pub struct MemoryFile {
     window: MemoryWindow,
+    has_huge_pages: bool,
     /// Where host files are seen, if they may be.
     pub(crate) host: OnceLock<FileWindow>,
     pub(crate) frames: Mutex<Frames, { level::MEMORY_FILE }>,
@@ -81,16 +79,29 @@ pub struct Pin {
 impl MemoryFile {
     /// A new, empty memory file.
     pub fn new() -> Result<Arc<MemoryFile>, Errno> {
+        Ok(MemoryFile::with_window(MemoryWindow::new("runsc-memory", WINDOW)?, false))
+    }
+
+    /// A memory file in an empty host file that gives huge pages where a mapping asks for them
+    /// ([`platform_host::memfd::huge_file`]).
+    pub fn with_huge_pages(file: OwnedFd) -> Result<Arc<MemoryFile>, Errno> {
+        let window = MemoryWindow::over(file, WINDOW)?;
+        let asked = window.advise_huge(HUGE_ZONE, WINDOW - HUGE_ZONE);
+        Ok(MemoryFile::with_window(window, asked.is_ok()))
+    }
+
+    fn with_window(window: MemoryWindow, has_huge_pages: bool) -> Arc<MemoryFile> {
         uaccess::install_fault_handlers();
-        Ok(Arc::new(MemoryFile {
-            window: MemoryWindow::new("runsc-memory", WINDOW)?,
+        Arc::new(MemoryFile {
+            window,
+            has_huge_pages,
             host: OnceLock::new(),
             frames: Mutex::new(Frames::new()),
             epoch: AtomicU64::new(2),
             pins: [AtomicUsize::new(0), AtomicUsize::new(0)],
             limit: AtomicU64::new(u64::MAX),
             next_id: AtomicU64::new(1),
-        }))
+        })
     }
 
     /// Allocates `len` bytes (page-aligned) of zeroed frames with a count of one, contiguous in the file and aligned to
@@ -107,6 +118,19 @@ impl MemoryFile {
     pub(crate) fn allocate_at(&self, len: u64, addr: u64) -> Result<FrameRange, Errno> {
         let align = if len >= HUGE_PAGE { HUGE_PAGE } else { PAGE_SIZE };
         self.take(len, align, addr & (align - 1))
+    }
+
+    /// Whether there are huge pages for who asks.
+    pub(crate) fn has_huge_pages(&self) -> bool {
+        self.has_huge_pages
+    }
+
+    /// Allocates as [`Self::allocate`] does, whole huge pages.
+    pub(crate) fn allocate_huge(&self, len: u64) -> Result<FrameRange, Errno> {
+        debug_assert!(len > 0 && len.is_multiple_of(HUGE_PAGE));
+        let mut f = self.frames.lock();
+        let frames = f.huge.take(len, HUGE_PAGE, 0).ok_or(ENOMEM)?;
+        Ok(f.hand_out(frames))
     }
 
     fn take(&self, len: u64, align: u64, phase: u64) -> Result<FrameRange, Errno> {
@@ -176,7 +200,7 @@ impl MemoryFile {
         let mut f = self.frames.lock();
         for range in f.warm.drain() {
             if self.window.punch_hole(range.start, range.len()).is_ok() {
-                f.space.give_back(range);
+                f.give_back(range);
             }
         }
     }
@@ -184,7 +208,7 @@ impl MemoryFile {
     /// Adds one to the count of every frame of the range, all of which are allocated.
     pub fn inc_ref(&self, range: FrameRange) {
         if !range.is_empty() {
-            self.frames.lock().adjust(range, 1);
+            self.frames.lock().counts.adjust(range, 1);
         }
     }
 
@@ -194,7 +218,7 @@ impl MemoryFile {
             return;
         }
         let mut f = self.frames.lock();
-        let freed = f.adjust(range, -1);
+        let freed = f.counts.adjust(range, -1);
         if freed.is_empty() {
             return;
         }
@@ -213,20 +237,7 @@ impl MemoryFile {
 
     /// The frames of the range that have more than one user, as the first run of equal answer: `(shared, length)`.
     pub fn shared_prefix(&self, range: FrameRange) -> (bool, u64) {
-        let f = self.frames.lock();
-        let mut at = range.start;
-        let mut answer = None;
-        while at < range.end {
-            let Some((_, run)) = f.runs.range(..=at).next_back().filter(|(_, r)| r.end > at) else { break };
-            let shared = run.refs > 1;
-            match answer {
-                None => answer = Some(shared),
-                Some(a) if a != shared => break,
-                Some(_) => {}
-            }
-            at = run.end.min(range.end);
-        }
-        (answer.unwrap_or(true), at - range.start)
+        self.frames.lock().counts.shared_prefix(range)
     }
 
     /// Frees what no pin can see any more; gives what is left of host files of which nothing is. An epoch ends when no pin
@@ -248,12 +259,13 @@ impl MemoryFile {
                 keep.push((epoch, range));
             } else if is_host(range.start) {
                 gone.extend(self.host.get().and_then(|window| f.host.unmap(window, range)));
-            } else if f.warm.wants(range)
+            } else if !is_huge(range)
+                && f.warm.wants(range)
                 && self.window.mincore(range.start, range.len()).iter().all(|there| *there)
             {
                 f.warm.keep(range);
             } else if self.window.punch_hole(range.start, range.len()).is_ok() {
-                f.space.give_back(range);
+                f.give_back(range);
             }
         }
         f.limbo = keep;
@@ -437,13 +449,21 @@ fn own(frames: FrameRange) -> Result<(), Errno> {
 impl Frames {
     fn new() -> Frames {
         Frames {
-            runs: BTreeMap::new(),
-            space: Space::new(0, WINDOW),
+            counts: Counts::default(),
+            // No run reaches from one into the other.
+            space: Space::new(0, HUGE_ZONE - HUGE_PAGE),
+            huge: Space::new(HUGE_ZONE, WINDOW),
             limbo: Vec::new(),
             allocated: 0,
             warm: Warm::default(),
             host: Pieces::new(),
         }
+    }
+
+    /// Makes frames free that are zero again.
+    fn give_back(&mut self, frames: FrameRange) {
+        let space = if is_huge(frames) { &mut self.huge } else { &mut self.space };
+        space.give_back(frames);
     }
 
     fn hand_out(&mut self, frames: FrameRange) -> FrameRange {
@@ -454,61 +474,7 @@ impl Frames {
 
     /// Enters frames of a host file that were just mapped.
     pub(crate) fn enter(&mut self, frames: FrameRange) {
-        self.insert(frames.start, frames.end, 1);
-    }
-
-    /// Enters a run, merged with neighbours of the same count.
-    fn insert(&mut self, start: u64, end: u64, refs: u32) {
-        let (mut start, mut end) = (start, end);
-        if let Some((s, run)) = self.runs.range(..start).next_back()
-            && run.end == start
-            && run.refs == refs
-        {
-            start = *s;
-        }
-        if let Some(run) = self.runs.get(&end)
-            && run.refs == refs
-        {
-            let next_end = run.end;
-            self.runs.remove(&end);
-            end = next_end;
-        }
-        self.runs.insert(start, Run { end, refs });
-    }
-
-    /// Adds `delta` to the counts of a range; returns what fell to zero.
-    fn adjust(&mut self, range: FrameRange, delta: i32) -> Vec<FrameRange> {
-        let mut pieces = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            let found = self.runs.range(..=at).next_back().filter(|(_, r)| r.end > at);
-            let Some((start, end, refs)) = found.map(|(s, r)| (*s, r.end, r.refs)) else {
-                debug_assert!(false, "frame {at:#x} is not allocated");
-                break;
-            };
-            self.runs.remove(&start);
-            if start < at {
-                self.runs.insert(start, Run { end: at, refs });
-            }
-            if range.end < end {
-                self.runs.insert(range.end, Run { end, refs });
-            }
-            let stop = end.min(range.end);
-            pieces.push((at, stop, refs.saturating_add_signed(delta)));
-            at = stop;
-        }
-        let mut freed: Vec<FrameRange> = Vec::new();
-        for (start, end, refs) in pieces {
-            if refs > 0 {
-                self.insert(start, end, refs);
-            } else {
-                match freed.last_mut() {
-                    Some(last) if last.end == start => last.end = end,
-                    _ => freed.push(FrameRange { start, end }),
-                }
-            }
-        }
-        freed
+        self.counts.insert(frames.start, frames.end, 1);
     }
 }
 
@@ -530,7 +496,7 @@ mod tests {
         assert_eq!(file.shared_prefix(r), (false, 2 * PAGE_SIZE));
         assert_eq!(file.shared_prefix(range(2, 8)), (true, 2 * PAGE_SIZE));
         file.dec_ref(range(2, 4));
-        assert_eq!(file.frames.lock().runs.len(), 1);
+        assert_eq!(file.frames.lock().counts.runs(), 1);
         file.dec_ref(r);
         assert_eq!(file.allocated(), 0);
         let again = file.allocate(PAGE_SIZE * 4, PAGE_SIZE)?;

@@ -1,6 +1,7 @@
 //! Linux: include/linux/mm_types.h, `struct mm_struct`; kernel/fork.c, `dup_mmap`.
 
 use crate::fault::COW_CLUSTER;
+use crate::huge::push_advice;
 use crate::text::TextState;
 use crate::vma::{Pma, PmaMap, Vma, VmaMap, take_pmas};
 use crate::{FrameRange, MappedFile, MemoryFile, VmFlags};
@@ -322,4 +323,5 @@ pub(crate) fn push_map(
     }
     let Some(backing) = memory.backing(pma.shown.unwrap_or(pma.frame)) else { return };
     ops.push(MapOp::Map { addr: start, len: pma.end - start, prot, backing, populate });
+    push_advice(memory, ops, start, pma, vma);
 }

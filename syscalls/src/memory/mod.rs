@@ -128,6 +128,8 @@ pub(crate) fn mmap(
     vm.set(VmFlags::GROWSDOWN, flags & MAP_GROWSDOWN != 0);
     vm.set(VmFlags::LOCKED, flags & MAP_LOCKED != 0);
     vm.set(VmFlags::NORESERVE, flags & MAP_NORESERVE != 0);
+    // Linux since 6.7: of a stack, little is used as a rule.
+    vm.set(VmFlags::NOHUGEPAGE, flags & MAP_STACK != 0);
     let limits = task.mm_limits();
     if flags & MAP_LOCKED != 0 && limits.memlock == 0 {
         return Err(EPERM.into());

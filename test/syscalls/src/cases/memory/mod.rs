@@ -2,6 +2,7 @@
 
 mod brk;
 mod file_mmap;
+mod huge;
 mod limits;
 mod lock;
 mod madvise;
