@@ -18,6 +18,7 @@ pub mod memfd;
 pub mod mount;
 pub mod poller;
 pub mod process;
+pub mod program;
 pub mod ptrace;
 pub mod random;
 pub mod time;

@@ -7,8 +7,8 @@ use super::platform;
 use super::terminal::ConsoleStreams;
 use super::{Io, Options, memory_file};
 use crate::container::ContainerSpec;
-use crate::sandbox::ExitStatus;
 use crate::sandbox::control::{ControlChannel, Request};
+use crate::sandbox::{ExitStatus, SETTLED};
 use ::platform::PlatformStats;
 use anyhow::{Context, Result, anyhow};
 use fs_devpts::Console;
@@ -22,6 +22,7 @@ use sentry_time::Clocks;
 use sentry_uapi::signal::{SI_USER, SigInfo};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// The version of Linux whose behaviour is followed, as `LINUX_VERSION_CODE` has it: 6.1.0.
 const LINUX_VERSION_CODE: u32 = 6 << 16 | 1 << 8;
@@ -80,12 +81,16 @@ pub fn run(
         _ => None,
     };
     spawn_control(control, &kernel, &group, console)?;
-    let status = kernel.wait_for_init();
+    let status = kernel.wait_for_init(Some(Instant::now() + SETTLED)).or_else(|| {
+        platform_host::program::forget_start_up();
+        kernel.memory.trim();
+        kernel.wait_for_init(None)
+    });
     tell_counters(kernel.platform.stats());
     if let Some(streams) = streams {
         streams.finish();
     }
-    Ok(exit_status(status))
+    status.map(exit_status).context("the first process has left no status")
 }
 
 /// What the back-end has counted, for `--debug`.

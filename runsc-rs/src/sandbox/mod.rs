@@ -11,6 +11,10 @@ mod terminal;
 
 pub use process::{Outcome, Sandbox};
 pub use start::start;
+use std::time::Duration;
+
+/// When a sandbox has run for so long, what only its start needed is given back.
+pub(crate) const SETTLED: Duration = Duration::from_millis(500);
 
 /// How a container's first process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -1,6 +1,7 @@
 //! The sentry's process as the command holds it: what comes from it and what goes to it.
 
 use super::ExitStatus;
+use super::SETTLED;
 use super::control::{Channel, Event, FailureKind, Request};
 use super::owners::OwnersServer;
 use super::signals::{Received, Signals};
@@ -40,6 +41,8 @@ pub struct Sandbox {
     owners: Option<OwnersServer>,
     terminal: Option<TerminalProxy>,
     started: bool,
+    /// How long nothing has to happen until start-up counts as over; no limit when it is.
+    patience: PollTimeout,
     /// The control socket has been closed at the other end.
     hung_up: bool,
     outcome: Option<Outcome>,
@@ -76,6 +79,7 @@ impl Sandbox {
             owners,
             terminal: None,
             started: false,
+            patience: PollTimeout::try_from(SETTLED).unwrap_or(PollTimeout::NONE),
             hung_up: false,
             outcome: None,
             reaped: None,
@@ -125,7 +129,12 @@ impl Sandbox {
     }
 
     fn serve(&mut self) -> Result<()> {
-        for source in self.poll()? {
+        let sources = self.poll()?;
+        if sources.is_empty() && self.patience != PollTimeout::NONE {
+            platform_host::program::forget_start_up();
+            self.patience = PollTimeout::NONE;
+        }
+        for source in sources {
             match source {
                 Source::Signals => {
                     while let Some(signal) = self.signals.next() {
@@ -182,7 +191,7 @@ impl Sandbox {
             );
         }
         let (sources, mut fds): (Vec<_>, Vec<_>) = fds.into_iter().unzip();
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, self.patience) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(e).context("poll"),
         }

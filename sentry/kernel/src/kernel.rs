@@ -12,6 +12,7 @@ use sentry_sync::{Mutex, Parker, level};
 use sentry_time::{Clocks, TimerQueue};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 /// What a kernel is made of.
 pub struct KernelParts {
@@ -198,13 +199,16 @@ impl Kernel {
         }
     }
 
-    /// Waits for the first process to end; returns its wait status. For the thread that booted the kernel.
-    pub fn wait_for_init(&self) -> i32 {
+    /// Waits for the first process to end, until `deadline` at most; returns its wait status if it has. For the thread that
+    /// booted the kernel.
+    pub fn wait_for_init(&self, deadline: Option<Instant>) -> Option<i32> {
         loop {
             if let Some(status) = self.init_status.get() {
-                return *status;
+                return Some(*status);
             }
-            self.init_parker.park(None);
+            if !self.init_parker.park(deadline) {
+                return self.init_status.get().copied();
+            }
         }
     }
 
