@@ -134,6 +134,8 @@ pub(crate) struct Pace {
     is_counted: bool,
     /// What it has gained since it is hot, in steps of the counter, with what it may lose.
     gain: i64,
+    /// The same since it is hot, without bounds: what the try was worth.
+    earned: i64,
     /// Whether the stub slept when the guest was last let go.
     stub_slept: bool,
     /// When the guest was last let go, and when it last came back.
@@ -244,6 +246,7 @@ impl Pace {
             let loss = outlasted + if self.stub_slept { ticks.wake } else { 0 };
             let change = if loss > 0 { -loss.cast_signed() } else { ticks.win.cast_signed() };
             self.gain = self.gain.saturating_add(change).min(ticks.max_turn.cast_signed());
+            self.earned = self.earned.saturating_add(change);
         }
         let in_a_row = |count: u32, limit: u64| if run <= limit { count.saturating_add(1) } else { 0 };
         self.quick = in_a_row(self.quick, ticks.budget);
@@ -269,6 +272,7 @@ impl Pace {
         pair.part(duo.host(), duo.stub());
         (self.hot, self.since, self.sleeps, self.gaps) = (Some(duo), start, 0, 0);
         self.gain = processors.ticks.stake.cast_signed();
+        self.earned = 0;
     }
 
     /// Ends being hot, if the context is.
@@ -278,7 +282,11 @@ impl Pace {
         pair.reunite(self.home);
         let end = now();
         let lasted = end.wrapping_sub(self.since);
-        if lasted > self.pause.saturating_mul(4) {
+        let had_room = self.gaps < MAX_GAPS && !duo.is_shared();
+        if had_room && self.earned > 0 {
+            // A few long calls in a row have ended it, which say nothing of those to come.
+            self.pause = 0;
+        } else if lasted > self.pause.saturating_mul(4) {
             // It was worth the wait.
             self.pause /= 4;
         }

@@ -1,9 +1,13 @@
 //! Linux: mm/mmap.c, `sys_brk`.
 
+use crate::fault::POPULATED_ANON;
 use crate::vma::{Vma, page_up};
 use crate::{MemoryManager, MmLimits};
 use platform::Prot;
 use sentry_uapi::Errno;
+
+/// A heap's growth gets its memory at once up to this size: an allocator grows it by 132 KiB.
+const POPULATED_HEAP: u64 = 256 << 10;
 
 impl MemoryManager {
     /// brk(2): moves the end of the heap, or leaves it where it is if that cannot be. Returns where it is.
@@ -46,6 +50,9 @@ impl MemoryManager {
         inner.account(&vma, len, true);
         inner.vmas.insert(old_page, vma.clone());
         self.merge_around(inner, old_page, new_page);
-        self.map_anonymous(inner, &vma, old_page, new_page).map_err(|_| ENOMEM)
+        // What the heap has grown to at first may be more than the program needs; what it asks for later it uses.
+        let grows = old_page > page_up(inner.brk_start).ok_or(ENOMEM)?;
+        let populated = if grows { POPULATED_HEAP } else { POPULATED_ANON };
+        self.map_anonymous_up_to(inner, &vma, old_page, new_page, populated).map_err(|_| ENOMEM)
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 pub(crate) const EAGER_ANON: u64 = 1 << 34;
 /// Up to this size it gets its memory with its frames: what is so small is used as a rule, and a fault costs four times
 /// what a page does that is entered with others.
-const POPULATED_ANON: u64 = 64 << 10;
+pub(crate) const POPULATED_ANON: u64 = 64 << 10;
 /// Up to this size, file pages are entered in the host's page tables with the mapping. The host enters as many at a fault, so
 /// more would cost more than it saves: of a library, a program touches a part.
 const POPULATED_FILE: u64 = 64 << 10;
@@ -22,7 +22,7 @@ const POPULATED_FILE: u64 = 64 << 10;
 const FILE_CLUSTER: u64 = 256 << 10;
 /// The same where they are the host's, so that nothing is read.
 pub(crate) const HOST_FILE_CLUSTER: u64 = 1 << 30;
-/// Least and most that one copy-on-write fault copies: twice as much with each since the last fork.
+/// Least and most that one copy-on-write fault copies: twice as much with each since the last exec or fork.
 pub(crate) const COW_CLUSTER: u64 = 32 << 10;
 const COW_CLUSTER_MAX: u64 = 256 << 10;
 /// A stack grows by this much at a time, where there is room.
@@ -206,6 +206,18 @@ impl MemoryManager {
         from: u64,
         to: u64,
     ) -> Result<(), FaultError> {
+        self.map_anonymous_up_to(inner, vma, from, to, POPULATED_ANON)
+    }
+
+    /// The same, with memory behind the frames at once if they are `populated` bytes at most.
+    pub(crate) fn map_anonymous_up_to(
+        &self,
+        inner: &mut Inner,
+        vma: &Vma,
+        from: u64,
+        to: u64,
+        populated: u64,
+    ) -> Result<(), FaultError> {
         let mut ops = Vec::new();
         let mut enter = |frames: Result<FrameRange, Errno>, from, to, populate| -> Result<(), FaultError> {
             let frame = frames.map_err(|_| FaultError::OutOfMemory)?.start;
@@ -223,7 +235,7 @@ impl MemoryManager {
             match self.memory.allocate_present(to - from) {
                 Some(frames) => enter(Ok(frames), from, to, true)?,
                 None => {
-                    enter(self.memory.allocate_at(to - from, from), from, to, to - from <= POPULATED_ANON)?;
+                    enter(self.memory.allocate_at(to - from, from), from, to, to - from <= populated)?;
                 }
             }
         }
@@ -342,7 +354,9 @@ impl MemoryManager {
             }
             let behind = (to - page) / PAGE_SIZE;
             to = page + self.memory.present_run(frame_at(page), behind).max(1) * PAGE_SIZE;
-        } else if !MemoryManager::is_program_data(inner, vma, start) {
+        } else if MemoryManager::is_program_data(inner, vma, start) {
+            inner.cow_cluster = (step * 2).min(COW_CLUSTER_MAX);
+        } else {
             from = page;
         }
         let mut frames = self.memory.allocate_copy(frame_at(from), to - from);
