@@ -140,12 +140,12 @@ impl Processors {
     /// Counts turns of a context that is not hot, and finds out whether there is much else that the processors do.
     pub(crate) fn count(&self, turns: u64, now: u64) {
         self.turns.add(turns);
+        let Some((cost, span)) = self.turns.look(now, &self.ticks) else { return };
+        // One caller alone can take a whole processor that way. With more in guest code than there are processors for, it is
+        // the callers that are many; with fewer, the others may compute.
+        let quarters = if self.in_guest.load(Ordering::Relaxed) >= self.cpus.len() { 2 } else { 3 };
         let cpus = u64::try_from(self.cpus.len()).unwrap_or(1);
-        if self
-            .turns
-            .look(now, &self.ticks)
-            .is_some_and(|(cost, span)| cost > (span / 2).saturating_mul(cpus))
-        {
+        if cost > (span / 4).saturating_mul(quarters).saturating_mul(cpus) {
             self.crowded_until.store(self.soon(now), Ordering::Relaxed);
         }
     }
@@ -248,5 +248,31 @@ impl Processors {
             self.taken.fetch_sub(2, Ordering::Relaxed);
             self.members.fetch_sub(duo.members.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_caller_beside_others_that_compute_makes_no_crowd() {
+        let processors = Processors::new(vec![0, 1]);
+        let (window, hand_off) = (processors.ticks.window, processors.ticks.hand_off);
+        let mut now = 0;
+        // In tenths of the time of one processor.
+        let mut is_crowded_after = |tenths: u64| {
+            let span = 10 * window;
+            now += span;
+            processors.count(span / hand_off * tenths / 10, now);
+            processors.is_crowded(now)
+        };
+        assert!(!is_crowded_after(12));
+        assert!(is_crowded_after(16));
+        assert!(!is_crowded_after(1));
+        processors.set_in_guest(true);
+        processors.set_in_guest(true);
+        assert!(is_crowded_after(12));
+        assert!(!is_crowded_after(8));
     }
 }

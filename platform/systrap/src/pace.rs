@@ -13,7 +13,7 @@
 //! None of this says whether it pays. With other programs about, two threads that must run at the same time get on only
 //! when both have their processors, and calls that outlast the budget wake the stub across processors. So a context has
 //! an account of what it gains and loses, and gives up when that is empty; those that share have one in common. One that gave
-//! up waits before it tries again, twice as long each time.
+//! up waits before it tries again, twice as long each time, unless what it gained was more than what it lost.
 //!
 //! A context that is not hot sleeps at every hand-off, with both sides on one processor ([`platform_placement`]), where
 //! waking is cheapest.
