@@ -5,6 +5,7 @@ use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use sentry_uapi::Errno;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
@@ -43,18 +44,18 @@ pub(crate) fn errno(e: nix::errno::Errno) -> Errno {
     Errno::from_raw(e as i32)
 }
 
-/// An empty file on a filesystem of its own, whose pages are huge where a mapping asks for them. Unlike a memfd, it does not
+/// An empty file with a name on a filesystem of its own, whose pages are huge where a mapping asks for them. Unlike a memfd, it does not
 /// depend on `shmem_enabled`. Linux: Documentation/admin-guide/mm/transhuge.rst.
 ///
 /// # Errors
 /// As fsopen(2), fsconfig(2), fsmount(2) and openat(2): `EPERM` without CAP_SYS_ADMIN over the mount namespace, `EINVAL` where
 /// the host knows no huge pages.
-pub fn huge_file() -> Result<OwnedFd, Errno> {
+pub fn huge_file(name: &CStr) -> Result<OwnedFd, Errno> {
     // Memory cgroups bound the file; without a size of zero, half of the host's memory would.
     let options = [(c"huge", c"advise"), (c"size", c"0"), (c"mode", c"0700")];
     let root = mount_new(c"tmpfs", &options, 0).map_err(errno)?;
-    let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-    nix::fcntl::openat(&root, c".", flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(errno)
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    nix::fcntl::openat(&root, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(errno)
 }
 
 /// Whether each page of a range of our own has memory behind it; none has where there is no range.

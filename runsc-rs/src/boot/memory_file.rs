@@ -15,7 +15,9 @@ pub(super) fn open_huge() -> Option<OwnedFd> {
         tracing::debug!("no huge pages: {POLICY} is set to never");
         return None;
     }
-    platform_host::memfd::huge_file().inspect_err(|error| tracing::debug!("no huge pages: {error}")).ok()
+    platform_host::memfd::huge_file(c"runsc-memory")
+        .inspect_err(|error| tracing::debug!("no huge pages: {error}"))
+        .ok()
 }
 
 /// The sandbox's memory, in `huge` if there is such a file.

@@ -101,6 +101,9 @@ impl CurrentTask {
         }
         let ns = self.copy_namespaces(flags, &cred, &fs)?;
         let mm = self.user()?.clone();
+        if flags.contains(CloneFlags::VM) && !flags.contains(CloneFlags::VFORK) {
+            mm.note_sibling();
+        }
         let child_mm = if flags.contains(CloneFlags::VM) { mm.clone() } else { mm.fork(self.regs.rsp)? };
         if !Arc::ptr_eq(&ns.time, &self.task().ns().time) {
             vdso_join_timens(&child_mm, &ns.time, &self.mm_limits())?;

@@ -8,6 +8,7 @@ use platform::{MapOp, Prot};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::ENOMEM;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Most that is copied at once.
 const COPIED: u64 = 64 << 10;
@@ -16,9 +17,15 @@ const BELOW: u64 = PAGE_SIZE;
 const ABOVE: u64 = 2 * PAGE_SIZE;
 
 impl MemoryManager {
+    /// Notes that more than one task runs in the address space from here on.
+    pub fn note_sibling(&self) {
+        self.has_siblings.store(true, Ordering::Relaxed);
+    }
+
     /// A copy for fork(2): private pages are shared until one side writes. A few that both sides will write to are copied
     /// at once, which costs a tenth of the two faults: those about the stack pointer, `stack`, and small stretches that
-    /// the parent has written to since its last fork.
+    /// the parent has written to since its last fork. Not so where other threads may write meanwhile: they could go on with
+    /// what has been copied and what has not, and the child see the later of two writes but not the earlier.
     pub fn fork(&self, stack: u64) -> Result<Arc<MemoryManager>, Errno> {
         let mut parent = self.inner.write();
         let mut child = Inner {
@@ -51,8 +58,11 @@ impl MemoryManager {
         for b in borders {
             split_pma(&mut parent.pmas, b);
         }
-        parent.cut_out_stack_top(stack);
-        let mut budget = COPIED;
+        let mut budget = 0;
+        if !self.has_siblings.load(Ordering::Relaxed) {
+            parent.cut_out_stack_top(stack);
+            budget = COPIED;
+        }
         let inner = &mut *parent;
         for (start, pma) in &mut inner.pmas {
             let Some((_, vma)) = find_vma(&child.vmas, *start) else { continue };

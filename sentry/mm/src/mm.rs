@@ -10,7 +10,7 @@ use sentry_auth::UserNamespace;
 use sentry_sync::{Mutex, RwLock, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::ENOMEM;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// Most VMAs an address space may have (Linux: `sysctl_max_map_count`).
@@ -86,6 +86,8 @@ pub struct MemoryManager {
     faults: AtomicU64,
     /// Whether guest code is shown text with rewritten call sites.
     pub(crate) text: TextState,
+    /// Whether more than one task runs here, or once did.
+    pub(crate) has_siblings: AtomicBool,
 }
 
 /// The mappings of an address space.
@@ -151,6 +153,7 @@ impl MemoryManager {
             changes: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             text: TextState::default(),
+            has_siblings: AtomicBool::new(false),
         }))
     }
 

@@ -16,7 +16,7 @@ fn write(mm: &MemoryManager, addr: u64) {
 
 #[test]
 fn all_but_the_first_room_for_a_huge_page_has_one() {
-    let file = match platform_host::memfd::huge_file() {
+    let file = match platform_host::memfd::huge_file(c"test") {
         Ok(file) => file,
         Err(error) => {
             eprintln!("skipped: no huge pages here: {error}");

@@ -2,6 +2,8 @@
 
 use crate::prelude::*;
 use libc::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 #[case(as_root, as_user)]
 fn the_child_knows_its_parent(t: &mut Guest) {
@@ -108,4 +110,42 @@ fn parent_settid_and_child_settid_store_the_id(t: &mut Guest) {
     Child { pid: pid.fd() }.done();
     expect_eq!(i64::from(ids[0].load(SeqCst)), pid.ok());
     expect_eq!(i64::from(ids[1].load(SeqCst)), pid.ok());
+}
+
+/// A thread counts in one word and then in another: in no child may the second be ahead of the first, wherever the two
+/// are. Linux: `dup_mmap` protects pages in turn, and who writes to one of them waits until all is copied.
+#[case(as_root, as_user)]
+fn a_child_sees_memory_at_one_moment_of_other_threads(t: &mut Guest) {
+    const LARGE: usize = 4 << 20;
+    const RW: i32 = PROT_READ | PROT_WRITE;
+    let small = t.map(PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS);
+    let large = t.map(LARGE, RW, MAP_PRIVATE | MAP_ANONYMOUS);
+    (0..LARGE).step_by(PAGE).for_each(|at| large.set(at, 1));
+    // SAFETY: aligned words of mappings that stay as long as the program.
+    let word = |address: usize| unsafe { &*(address as *const AtomicU64) };
+    let words = [word(small.address), word(large.address), word(large.address + LARGE / 2)];
+    for (first, second) in [(0, 1), (1, 0), (2, 1), (0, 2)] {
+        words.iter().for_each(|word| word.store(0, SeqCst));
+        let (ahead, behind) = (words[first], words[second]);
+        let over = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&over);
+        let counter = t.thread(move || {
+            for count in 1.. {
+                ahead.store(count, SeqCst);
+                behind.store(count, SeqCst);
+                if stop.load(SeqCst) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..100 {
+            t.fork(|| {
+                let (ahead, behind) = (ahead.load(SeqCst), behind.load(SeqCst));
+                check!(ahead == behind || ahead == behind + 1, "{ahead} and then {behind}");
+            })
+            .done();
+        }
+        over.store(true, SeqCst);
+        counter.join();
+    }
 }
