@@ -63,6 +63,9 @@ impl MemoryManager {
             parent.cut_out_stack_top(stack);
             budget = COPIED;
         }
+        // New views are opened when the lock is free again.
+        let held = self.held.lock().clone();
+        held.cut_out(&mut parent);
         let inner = &mut *parent;
         for (start, pma) in &mut inner.pmas {
             let Some((_, vma)) = find_vma(&child.vmas, *start) else { continue };
@@ -73,10 +76,10 @@ impl MemoryManager {
             let is_private = pma.anonymous && !vma.is_shared() && !pma.write_protected;
             if is_private
                 && vma.prot.contains(Prot::WRITE)
-                && len <= budget
+                && (len <= budget || held.overlaps(*start, pma.end))
                 && let Ok(frames) = self.memory.allocate_copy(pma.frame, len)
             {
-                budget -= len;
+                budget = budget.saturating_sub(len);
                 let copy = Pma { frame: frames.start, ..*pma };
                 child.pmas.insert(*start, copy);
                 push_map(&self.memory, &mut child_ops, *start, &copy, vma, true);

@@ -9,6 +9,7 @@ mod counts;
 mod fault;
 mod fork;
 mod frame;
+mod held;
 mod host_frames;
 mod huge;
 mod info;

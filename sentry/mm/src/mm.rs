@@ -1,6 +1,7 @@
 //! Linux: include/linux/mm_types.h, `struct mm_struct`; kernel/fork.c, `dup_mmap`.
 
 use crate::fault::COW_CLUSTER;
+use crate::held::HeldRanges;
 use crate::huge::push_advice;
 use crate::text::TextState;
 use crate::vma::{Pma, PmaMap, Vma, VmaMap, take_pmas};
@@ -88,6 +89,7 @@ pub struct MemoryManager {
     pub(crate) text: TextState,
     /// Whether more than one task runs here, or once did.
     pub(crate) has_siblings: AtomicBool,
+    pub(crate) held: Mutex<HeldRanges, { level::LEAF }>,
 }
 
 /// The mappings of an address space.
@@ -154,6 +156,7 @@ impl MemoryManager {
             faults: AtomicU64::new(0),
             text: TextState::default(),
             has_siblings: AtomicBool::new(false),
+            held: Mutex::default(),
         }))
     }
 

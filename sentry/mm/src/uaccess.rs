@@ -26,11 +26,11 @@ pub enum UserAccess {
 }
 
 impl UserAccess {
-    fn writes(self) -> bool {
+    pub(crate) fn writes(self) -> bool {
         matches!(self, UserAccess::Write | UserAccess::Force(true))
     }
 
-    fn is_own(self) -> bool {
+    pub(crate) fn is_own(self) -> bool {
         !matches!(self, UserAccess::Force(_))
     }
 }

@@ -9,6 +9,7 @@
 //! addresses. So operations that may have to wait go through `attempt`, which lets the frames go when there is nothing to
 //! transfer yet, and looks again the next time.
 
+use crate::held::Held;
 use crate::memory_file::Pin;
 use crate::{MemoryManager, UserAccess, UserRange};
 use platform_host::io::HostSeg;
@@ -28,6 +29,13 @@ struct Origin<'a> {
     access: UserAccess,
 }
 
+impl<'a> Origin<'a> {
+    /// Has forks leave it alone while it is written to.
+    fn hold(&self) -> Option<Held<'a>> {
+        self.access.writes().then(|| self.mm.hold_ranges(self.ranges, self.access.is_own())).flatten()
+    }
+}
+
 struct View<'a> {
     /// Of guest memory: none while the frames are let go.
     segs: Segs,
@@ -38,21 +46,24 @@ struct View<'a> {
     done: usize,
     origin: Option<Origin<'a>>,
     pin: Option<Pin>,
+    held: Option<Held<'a>>,
     _memory: PhantomData<&'a mut [u8]>,
 }
 
 impl<'a> View<'a> {
     fn new(segs: Segs) -> Self {
         let remaining = length(&segs);
-        let (origin, pin) = (None, None);
-        View { segs, at: 0, used: 0, remaining, done: 0, origin, pin, _memory: PhantomData }
+        let (origin, pin, held) = (None, None, None);
+        View { segs, at: 0, used: 0, remaining, done: 0, origin, pin, held, _memory: PhantomData }
     }
 
     /// # Errors
     /// `EFAULT`.
     fn of_user(mm: &'a MemoryManager, ranges: &'a [UserRange], access: UserAccess) -> Result<Self, Errno> {
+        let origin = Origin { mm, ranges, access };
+        let held = origin.hold();
         let (segs, pin) = mm.pin_segments(ranges, access)?;
-        Ok(View { origin: Some(Origin { mm, ranges, access }), pin: Some(pin), ..View::new(segs) })
+        Ok(View { origin: Some(origin), pin: Some(pin), held, ..View::new(segs) })
     }
 
     /// Finds the frames behind what is left, if they were let go.
@@ -61,12 +72,13 @@ impl<'a> View<'a> {
     /// `EFAULT` if there are none any more.
     fn hold(&mut self) -> Result<(), Errno> {
         let (Some(origin), None) = (&self.origin, &self.pin) else { return Ok(()) };
+        let held = origin.hold();
         let (segs, pin) = origin.mm.pin_segments(origin.ranges, origin.access)?;
         let left = length(&segs).saturating_sub(self.done).min(self.remaining);
         if left == 0 && self.remaining > 0 {
             return Err(EFAULT);
         }
-        (self.segs, self.pin, self.remaining) = (segs, Some(pin), left);
+        (self.segs, self.pin, self.held, self.remaining) = (segs, Some(pin), held, left);
         self.skip(self.done);
         Ok(())
     }
@@ -75,7 +87,7 @@ impl<'a> View<'a> {
     fn release(&mut self) {
         if self.origin.is_some() {
             self.segs.clear();
-            (self.at, self.used, self.pin) = (0, 0, None);
+            (self.at, self.used, self.pin, self.held) = (0, 0, None, None);
         }
     }
 
@@ -353,6 +365,7 @@ mod tests {
         assert_eq!(dst.write_zeros(100), Ok(5));
         assert_eq!(dst.write(b"no room"), Ok(0));
         assert_eq!((dst.remaining(), dst.done()), (0, 10));
+        drop(dst);
         assert_eq!(&buf, b"abXYZ\0\0\0\0\0");
         let mut src = IoSrc::from_slice(b"hello world");
         let mut word = [0; 5];

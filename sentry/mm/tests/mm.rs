@@ -232,3 +232,23 @@ fn brk_moves_and_respects_its_limits() {
     assert_eq!(mm.brk(0x40_1000, &MmLimits::NONE), 0x40_1000);
     assert!(guest_read(&mm, 0x40_1fff).is_err());
 }
+
+#[test]
+fn what_a_view_brings_after_a_fork_is_the_parents() {
+    let mm = new_mm();
+    let addr = anon(&mm, Placement::Hint(0), 4 * P, RW);
+    (0..4).for_each(|page| guest_write(&mm, addr + page * P, 1).unwrap());
+    mm.note_sibling();
+    let ranges = [UserRange { addr: addr + P, len: 8 }];
+    let mut view = mm.dst(&ranges).unwrap();
+    let child = mm.fork(addr).unwrap();
+    // Copies what is about the page, too.
+    guest_write(&mm, addr, 2).unwrap();
+    view.write(&[7; 8]).unwrap();
+    drop(view);
+    assert_eq!(guest_read(&mm, addr + P), Ok(7));
+    assert_eq!([guest_read(&child, addr), guest_read(&child, addr + P)], [Ok(1), Ok(1)]);
+    let later = mm.fork(addr).unwrap();
+    guest_write(&mm, addr + P, 8).unwrap();
+    assert_eq!(guest_read(&later, addr + P), Ok(7));
+}

@@ -79,6 +79,7 @@ impl Net {
         let mut dst = IoDst::from_slice(&mut buf);
         let received = recvmsg(&self.ctx, file, &mut dst, flags)?;
         let done = dst.done();
+        drop(dst);
         buf.truncate(done);
         Ok((buf, received))
     }
