@@ -1,7 +1,7 @@
 //! Linux: fs/notify/dnotify/dnotify.c. Differs: the signal is sent by a waker the kernel gives, perhaps a little later.
 
 use crate::{File, FileType, Inode, NotifyEvent, NotifyMark, NotifyMask};
-use sentry_sync::{Mutex, Wake, level};
+use sentry_sync::{Mutex, Wake, WakeList, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::ENOTDIR;
 use sentry_uapi::fcntl::{DN_ACCESS, DN_ATTRIB, DN_CREATE, DN_DELETE, DN_MODIFY, DN_MULTISHOT, DN_RENAME};
@@ -63,11 +63,12 @@ impl NotifyMark for DnotifyMark {
 
     /// Linux: `dnotify_handle_event`.
     fn handle_event(&self, event: &NotifyEvent<'_>) {
+        let mut woken = WakeList::new();
         self.state.lock().watches.retain(|watch| {
             if !watch.mask.intersects(event.mask) {
                 return true;
             }
-            watch.waker.wake(POLLMSG);
+            woken.wake(&watch.waker, POLLMSG);
             watch.multishot
         });
     }

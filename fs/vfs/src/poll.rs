@@ -1,6 +1,6 @@
 //! Linux: include/linux/poll.h, `struct poll_table_struct`.
 
-use sentry_sync::{Registration, WaitQueue, Wake};
+use sentry_sync::{Registration, WaitQueue, Wake, Woken};
 use sentry_uapi::poll::{POLLERR, POLLHUP};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -127,7 +127,11 @@ impl WakeOnce {
 }
 
 impl Wake for WakeOnce {
-    fn wake(&self, events: u32) -> bool {
-        !self.chosen.swap(true, Ordering::SeqCst) && self.waker.wake(events)
+    fn wake(&self, events: u32) -> Woken {
+        if self.chosen.swap(true, Ordering::SeqCst) { Woken::NOBODY } else { self.waker.wake(events) }
+    }
+
+    fn rouse(&self) {
+        self.waker.rouse();
     }
 }

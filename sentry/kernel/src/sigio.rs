@@ -8,7 +8,7 @@ use crate::signal::SigSource;
 use crate::{Kernel, Task, ThreadGroup};
 use fs_vfs::{File, FileOwner, OwnerKind};
 use sentry_auth::Kuid;
-use sentry_sync::Wake;
+use sentry_sync::{Wake, Woken};
 use sentry_uapi::Errno;
 use sentry_uapi::poll::{
     POLLERR, POLLHUP, POLLIN, POLLMSG, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM,
@@ -56,7 +56,7 @@ impl Kernel {
 }
 
 impl Wake for Fasync {
-    fn wake(&self, events: u32) -> bool {
+    fn wake(&self, events: u32) -> Woken {
         if events & POLLMSG != 0 {
             self.messages.fetch_add(1, Ordering::Relaxed);
         }
@@ -66,7 +66,7 @@ impl Wake for Fasync {
                 self.queue.push(this);
             }
         }
-        false
+        Woken::NOBODY
     }
 }
 

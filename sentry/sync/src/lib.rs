@@ -8,7 +8,9 @@ mod lock;
 mod order;
 mod parker;
 mod wait_queue;
+mod wake_list;
 
 pub use lock::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use parker::Parker;
-pub use wait_queue::{ANY_EVENT, Registration, WaitQueue, Wake};
+pub use wait_queue::{ANY_EVENT, Registration, WaitQueue, Wake, Woken};
+pub use wake_list::WakeList;

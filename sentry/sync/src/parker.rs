@@ -1,11 +1,13 @@
 //! A one-token sleeper on a host futex.
 
-use crate::Wake;
+use crate::{Wake, Woken};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 const EMPTY: u32 = 0;
 const TOKEN: u32 = 1;
+/// No token, and the owner sleeps or is about to.
+const PARKED: u32 = 2;
 
 /// Puts one thread to sleep until another one hands it the token.
 ///
@@ -23,17 +25,14 @@ impl Parker {
 
     /// Hands over the token. Tokens do not add up.
     pub fn unpark(&self) {
-        if self.token.swap(TOKEN, Ordering::Release) == EMPTY {
-            // SAFETY: FUTEX_WAKE on a word we own; it reads and writes no other memory.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    self.token.as_ptr(),
-                    libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                    1,
-                );
-            }
+        if self.hand_over() {
+            self.rouse();
         }
+    }
+
+    /// Hands over the token; whether the owner sleeps, so that it must be roused.
+    fn hand_over(&self) -> bool {
+        self.token.swap(TOKEN, Ordering::Release) == PARKED
     }
 
     /// Sleeps until there is a token, and takes it. Returns false if `deadline` passed first.
@@ -54,13 +53,17 @@ impl Parker {
                 },
             };
             let timeout_ptr = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+            let parked = self.token.compare_exchange(EMPTY, PARKED, Ordering::Relaxed, Ordering::Relaxed);
+            if parked.is_err() {
+                continue;
+            }
             // SAFETY: FUTEX_WAIT on a word we own; the time-out, if any, lives until the call returns.
             unsafe {
                 libc::syscall(
                     libc::SYS_futex,
                     self.token.as_ptr(),
                     libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-                    EMPTY,
+                    PARKED,
                     timeout_ptr,
                 );
             }
@@ -69,9 +72,20 @@ impl Parker {
 }
 
 impl Wake for Parker {
-    fn wake(&self, _events: u32) -> bool {
-        self.unpark();
-        true
+    fn wake(&self, _events: u32) -> Woken {
+        Woken { counts: true, sleeps: self.hand_over() }
+    }
+
+    fn rouse(&self) {
+        // SAFETY: FUTEX_WAKE on a word we own; it reads and writes no other memory.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.token.as_ptr(),
+                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                1,
+            );
+        }
     }
 }
 

@@ -1,14 +1,31 @@
 //! Linux: kernel/sched/wait.c. Waiters are wakers rather than tasks, so that epoll and poll(2) wait alike.
 
-use crate::{Mutex, level};
+use crate::{Mutex, WakeList, level};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Something that wants to hear of events.
 pub trait Wake: Send + Sync {
     /// Called under the queue's lock, from any thread: it may take only locks of higher level, and must not block.
-    /// Returns whether somebody was woken, which counts towards the limit on exclusive waiters.
-    fn wake(&self, events: u32) -> bool;
+    fn wake(&self, events: u32) -> Woken;
+
+    /// Called after [`Wake::wake`] has asked for it, without the queue's lock; perhaps when the waiter has left the queue.
+    fn rouse(&self) {}
+}
+
+/// What a wake-up has done.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Woken {
+    /// It counts towards the limit on exclusive waiters.
+    pub counts: bool,
+    /// Somebody sleeps who is to be roused: [`Wake::rouse`].
+    pub sleeps: bool,
+}
+
+impl Woken {
+    /// Nobody was woken, or nobody who counts.
+    pub const NOBODY: Woken = Woken { counts: false, sleeps: false };
 }
 
 struct Waiter {
@@ -88,13 +105,14 @@ impl WaitQueue {
         if self.inner.len.load(Ordering::SeqCst) == 0 {
             return;
         }
-        // Nested: a waker may be an epoll instance, which wakes a queue of its own. Such chains have no cycle.
-        let waiters = self.inner.waiters.lock_nested();
+        // Who sleeps is roused without the lock, which is the first it takes to leave the queue.
+        let mut woken = WakeList::new();
+        let waiters = self.inner.waiters.lock();
         for w in waiters.iter().filter(|w| w.events & events != 0) {
             if w.exclusive && exclusive_left == 0 {
                 continue;
             }
-            if w.waker.wake(events) && w.exclusive {
+            if woken.wake(&w.waker, events) && w.exclusive {
                 exclusive_left -= 1;
             }
         }
@@ -133,9 +151,13 @@ mod tests {
     #[derive(Default)]
     struct Count(AtomicU32);
     impl Wake for Count {
-        fn wake(&self, _events: u32) -> bool {
+        fn wake(&self, _events: u32) -> Woken {
             self.0.fetch_add(1, Ordering::Relaxed);
-            true
+            Woken { counts: true, sleeps: true }
+        }
+
+        fn rouse(&self) {
+            self.0.fetch_add(100, Ordering::Relaxed);
         }
     }
 
@@ -147,13 +169,35 @@ mod tests {
         let _rb = q.register_exclusive(1, b.clone());
         let rc = q.register(2, c.clone());
         q.wake(1);
-        assert_eq!((a.0.load(Ordering::Relaxed), b.0.load(Ordering::Relaxed)), (1, 0));
+        assert_eq!((a.0.load(Ordering::Relaxed), b.0.load(Ordering::Relaxed)), (101, 0));
         q.wake_all(3);
-        assert_eq!((a.0.load(Ordering::Relaxed), b.0.load(Ordering::Relaxed)), (2, 1));
-        assert_eq!(c.0.load(Ordering::Relaxed), 1);
+        assert_eq!((a.0.load(Ordering::Relaxed), b.0.load(Ordering::Relaxed)), (202, 101));
+        assert_eq!(c.0.load(Ordering::Relaxed), 101);
         drop(rc);
         q.wake(2);
-        assert_eq!(c.0.load(Ordering::Relaxed), 1);
+        assert_eq!(c.0.load(Ordering::Relaxed), 101);
         assert!(q.has_waiters());
+    }
+
+    /// Leaves its queue when it is roused.
+    struct Leaver(Mutex<Option<Registration>, { level::LEAF }>);
+    impl Wake for Leaver {
+        fn wake(&self, _events: u32) -> Woken {
+            Woken { counts: true, sleeps: true }
+        }
+
+        fn rouse(&self) {
+            let registration = self.0.lock().take();
+            drop(registration);
+        }
+    }
+
+    #[test]
+    fn who_is_roused_finds_the_queue_unlocked() {
+        let q = WaitQueue::new();
+        let leaver = Arc::new(Leaver(Mutex::new(None)));
+        *leaver.0.lock() = Some(q.register(1, leaver.clone()));
+        q.wake(1);
+        assert!(!q.has_waiters());
     }
 }

@@ -3,7 +3,7 @@
 use super::{Key, key_of};
 use crate::poll::WakeOnce;
 use crate::{File, Sleep, TaskContext};
-use sentry_sync::{ANY_EVENT, Mutex, WaitQueue, Wake, level};
+use sentry_sync::{ANY_EVENT, Mutex, WaitQueue, Wake, Woken, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::EINTR;
 use sentry_uapi::eventpoll::{EPOLLET, EPOLLEXCLUSIVE, EPOLLONESHOT, EPOLLWAKEUP, EpollEvent};
@@ -76,27 +76,31 @@ pub(super) struct ItemWaker(pub(super) Arc<Item>);
 
 impl Wake for ItemWaker {
     /// Linux: `ep_poll_callback`.
-    fn wake(&self, events: u32) -> bool {
+    fn wake(&self, events: u32) -> Woken {
         let item = &self.0;
         let mut list = item.ready.list.lock();
         if item.matching(events) == 0 {
-            return false;
+            return Woken::NOBODY;
         }
         let interest = item.events.load(Ordering::Relaxed);
         list.push_back(item);
         item.ready.update_len(&list);
         drop(list);
         let awaited = item.ready.waiters.has_waiters();
-        item.ready.wake();
         // Only an exclusive watch is asked: this instance is the one of several that takes the event, if somebody waits
         // here, and for that direction.
-        awaited
+        let counts = awaited
             && match events & (POLLIN | POLLOUT) {
                 0 => true,
                 POLLIN => interest & POLLIN != 0,
                 POLLOUT => interest & POLLOUT != 0,
                 _ => false,
-            }
+            };
+        Woken { counts, sleeps: awaited || item.ready.pollers.has_waiters() }
+    }
+
+    fn rouse(&self) {
+        self.0.ready.wake();
     }
 }
 

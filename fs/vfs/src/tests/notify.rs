@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{dnotify_flush, fcntl_dirnotify};
-use sentry_sync::{Mutex, Wake, level};
+use sentry_sync::{Mutex, Wake, Woken, level};
 use sentry_uapi::fcntl::{DN_CREATE, DN_MULTISHOT, DN_RENAME};
 use std::any::Any;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,9 +102,9 @@ fn unmounting_ends_the_marks() {
 struct Count(AtomicU32);
 
 impl Wake for Count {
-    fn wake(&self, _events: u32) -> bool {
+    fn wake(&self, _events: u32) -> Woken {
         self.0.fetch_add(1, Ordering::Relaxed);
-        false
+        Woken::NOBODY
     }
 }
 

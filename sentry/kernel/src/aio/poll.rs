@@ -3,7 +3,7 @@
 use super::Kioctx;
 use crate::deferred::{Deferred, DeferredQueue};
 use fs_vfs::{File, PollTable, eventfd_signal};
-use sentry_sync::{Mutex, Wake, level};
+use sentry_sync::{Mutex, Wake, Woken, level};
 use sentry_uapi::Errno;
 use sentry_uapi::aio_abi::IoEvent;
 use sentry_uapi::errno::{EINPROGRESS, EINVAL};
@@ -29,13 +29,13 @@ pub(super) struct AioPoll {
 
 impl Wake for AioPoll {
     /// Under the file's locks: the look at its state is left to a thread that holds none.
-    fn wake(&self, _events: u32) -> bool {
+    fn wake(&self, _events: u32) -> Woken {
         if !self.queued.swap(true, Ordering::AcqRel)
             && let Some(this) = self.this.upgrade()
         {
             self.queue.push(this);
         }
-        false
+        Woken::NOBODY
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Task;
 use sentry_mm::{FutexKey, MemoryManager};
-use sentry_sync::{Mutex, MutexGuard, level};
+use sentry_sync::{ANY_EVENT, Mutex, MutexGuard, Wake, WakeList, level};
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EINVAL, ENOSYS};
 use std::collections::VecDeque;
@@ -121,8 +121,9 @@ impl FutexTable {
             return Err(EINVAL);
         }
         let key = mm.futex_key(addr, private)?;
+        let mut list = WakeList::new();
         let mut queue = self.lock(&key);
-        wake_queue(&mut queue, &key, count, bitset)
+        wake_queue(&mut queue, &key, count, bitset, &mut list)
     }
 
     /// FUTEX_WAKE_OP: changes the second word, wakes on the first, and on the second if its old value compares.
@@ -142,19 +143,26 @@ impl FutexTable {
             return Err(EINVAL);
         }
         let (key1, key2) = (mm.futex_key(first, private)?, mm.futex_key(second, private)?);
+        let mut list = WakeList::new();
         let (mut queue1, mut queue2) = self.lock_two(&key1, &key2);
         let compares = atomic_op(mm, second, op)?;
-        let mut woken = wake_queue(&mut queue1, &key1, counts.0, u32::MAX)?;
+        let mut woken = wake_queue(&mut queue1, &key1, counts.0, u32::MAX, &mut list)?;
         if compares {
             let queue = queue2.as_deref_mut().unwrap_or(&mut queue1);
-            woken += wake_queue(queue, &key2, counts.1, u32::MAX)?;
+            woken += wake_queue(queue, &key2, counts.1, u32::MAX, &mut list)?;
         }
         Ok(woken)
     }
 }
 
 /// Wakes up to `count` waiters of a key, oldest first.
-pub(crate) fn wake_queue(queue: &mut Queue, key: &FutexKey, count: u32, bitset: u32) -> Result<u32, Errno> {
+pub(crate) fn wake_queue(
+    queue: &mut Queue,
+    key: &FutexKey,
+    count: u32,
+    bitset: u32,
+    list: &mut WakeList,
+) -> Result<u32, Errno> {
     let mut woken = 0;
     let mut at = 0;
     while woken < count {
@@ -167,7 +175,7 @@ pub(crate) fn wake_queue(queue: &mut Queue, key: &FutexKey, count: u32, bitset: 
             return Err(EINVAL);
         }
         if let Some((_, w)) = queue.remove(at)
-            && wake_one(&w)
+            && wake_one(&w, list)
         {
             woken += 1;
         }
@@ -176,10 +184,11 @@ pub(crate) fn wake_queue(queue: &mut Queue, key: &FutexKey, count: u32, bitset: 
 }
 
 /// Wakes a waiter that has been taken out of its queue; false if another word has woken it before.
-pub(crate) fn wake_one(w: &Waiter) -> bool {
+pub(crate) fn wake_one(w: &Waiter, list: &mut WakeList) -> bool {
     let claimed = w.state.claim(w.index);
     if claimed {
-        w.task.parker.unpark();
+        let parker: Arc<dyn Wake> = w.task.parker.clone();
+        list.wake(&parker, ANY_EVENT);
     }
     claimed
 }

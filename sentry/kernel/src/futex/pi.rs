@@ -5,6 +5,7 @@ use crate::CurrentTask;
 use crate::futex::bucket::{FutexTable, Queue, WaitState, Waiter, wake_one};
 use crate::futex::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
 use sentry_mm::{FutexKey, MemoryManager};
+use sentry_sync::WakeList;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EDEADLK, EINVAL, EPERM, ESRCH};
 use std::sync::Arc;
@@ -115,6 +116,7 @@ impl CurrentTask {
 impl FutexTable {
     /// Gives the lock to the longest waiter, or frees it. `keep` are bits that stay in the word.
     fn unlock_pi(&self, mm: &MemoryManager, addr: u64, key: &FutexKey, keep: u32) -> Result<(), Errno> {
+        let mut list = WakeList::new();
         let mut queue = self.lock(key);
         let next = queue.iter().position(|(k, w)| k == key && w.pi);
         let next = next.and_then(|at| queue.remove(at)).map(|(_, w)| w);
@@ -134,7 +136,7 @@ impl FutexTable {
             value = seen;
         }
         if let Some(w) = next {
-            wake_one(&w);
+            wake_one(&w, &mut list);
         }
         Ok(())
     }

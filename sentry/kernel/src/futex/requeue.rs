@@ -2,6 +2,7 @@
 
 use crate::futex::bucket::{FutexTable, Queue, wake_queue};
 use sentry_mm::MemoryManager;
+use sentry_sync::WakeList;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EAGAIN, EINVAL};
 
@@ -24,13 +25,14 @@ impl FutexTable {
             return Err(EINVAL);
         }
         let (key1, key2) = (mm.futex_key(first, private)?, mm.futex_key(second, private)?);
+        let mut list = WakeList::new();
         let (mut queue1, mut queue2) = self.lock_two(&key1, &key2);
         if let Some(expected) = expected
             && mm.load_u32(first)? != expected
         {
             return Err(EAGAIN);
         }
-        let mut done = wake_queue(&mut queue1, &key1, counts.0, u32::MAX)?;
+        let mut done = wake_queue(&mut queue1, &key1, counts.0, u32::MAX, &mut list)?;
         if key1 == key2 {
             let rest = queue1.iter().filter(|(k, _)| *k == key1).count();
             return Ok(done + u32::try_from(rest).unwrap_or(u32::MAX).min(counts.1));

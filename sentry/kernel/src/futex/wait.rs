@@ -87,8 +87,11 @@ impl CurrentTask {
             Some(e) => Err(e),
             None => self.sleep_on_futex(&state, deadline),
         };
-        for key in &queued {
-            kernel.futexes.remove(key, &state);
+        // The one record of a wait is taken out by who wakes it.
+        if words.len() > 1 || state.woken().is_none() {
+            for key in &queued {
+                kernel.futexes.remove(key, &state);
+            }
         }
         // A wake-up that came in while giving up counts: the waker believes it has woken somebody.
         match (state.woken(), result) {

@@ -2,7 +2,7 @@
 
 use crate::CurrentTask;
 use fs_vfs::{Sleep, TaskContext};
-use sentry_sync::{ANY_EVENT, Mutex, Wake, level};
+use sentry_sync::{ANY_EVENT, Mutex, Wake, WakeList, level};
 use sentry_uapi::Errno;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +21,7 @@ impl<T> Waiter<T> {
     /// Ends the sleep.
     pub(crate) fn complete(&self, outcome: T) {
         *self.outcome.lock() = Some(outcome);
-        self.waker.wake(ANY_EVENT);
+        WakeList::new().wake(&self.waker, ANY_EVENT);
     }
 
     /// The outcome, if there is one.
