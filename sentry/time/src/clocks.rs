@@ -1,6 +1,8 @@
 //! Linux: kernel/time/timekeeping.c.
 
+use crate::ntp::Ntp;
 use crate::timekeeper::{Timekeeper, VvarPage};
+use sentry_sync::{Mutex, level};
 use sentry_uapi::time::Timespec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,6 +21,7 @@ enum Source {
 pub struct Clocks {
     source: Source,
     boot: i64,
+    pub(crate) ntp: Mutex<Ntp, { level::LEAF }>,
 }
 
 /// Where a scripted real-time clock stands when the monotonic one is 0: 2020-01-01.
@@ -29,13 +32,13 @@ impl Clocks {
     pub fn host() -> Clocks {
         let timekeeper = Box::new(Timekeeper::new());
         let boot = timekeeper.monotonic();
-        Clocks { source: Source::Host(timekeeper), boot }
+        Clocks { source: Source::Host(timekeeper), boot, ntp: Mutex::new(Ntp::new()) }
     }
 
     /// Clocks that stand still until [`Clocks::advance`].
     pub fn scripted() -> Clocks {
         let source = Source::Scripted { now: AtomicI64::new(0), realtime: AtomicI64::new(SCRIPTED_EPOCH) };
-        Clocks { source, boot: 0 }
+        Clocks { source, boot: 0, ntp: Mutex::new(Ntp::new()) }
     }
 
     /// Has guests read these clocks from `page`, instead of from one attached before. `getcpu` says that `rdtscp` gives

@@ -4,9 +4,11 @@
 
 mod clocks;
 mod line;
+mod ntp;
 mod timekeeper;
 mod timer_queue;
 
 pub use clocks::Clocks;
+pub use ntp::adjtime_sets;
 pub use timekeeper::VvarPage;
 pub use timer_queue::{Expire, TimerHandle, TimerQueue};

@@ -38,6 +38,7 @@ pub mod tcp;
 pub mod termios;
 pub mod time;
 pub mod timerfd;
+pub mod timex;
 pub mod tty_ioctl;
 pub mod un;
 

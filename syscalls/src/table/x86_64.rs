@@ -174,7 +174,7 @@ table! {
     156, _sysctl(args: Addr), Missing(ENOSYS, "gone from Linux");
     157, prctl(option: i32, a2: Addr, a3: Addr, a4: Addr, a5: Addr), Partial("options without a use in a sandbox fail with EINVAL");
     158, arch_prctl(code: i32, addr: Addr), Partial("FS and GS bases only");
-    159, adjtimex(buf: Addr), Partial("reads only: nobody disciplines the clock");
+    159, adjtimex(buf: Addr), Partial("what is set is told back, but the clock follows the host's");
     160, setrlimit(resource: u32, rlim: Addr), Full;
     161, chroot(path: PathAddr), Full;
     162, sync(), Full;
@@ -302,6 +302,7 @@ table! {
     302, prlimit64(pid: i32, resource: u32, new: Addr, old: Addr), Full;
     303, name_to_handle_at(dfd: DirFd, path: PathAddr, handle: Addr, mnt_id: Addr, flags: Bits), Missing(EOPNOTSUPP, "no filesystem can be exported");
     304, open_by_handle_at(mount_fd: Fd, handle: Addr, flags: OFlags), Missing(EOPNOTSUPP, "no filesystem can be exported");
+    305, clock_adjtime(clock: i32, buf: Addr), Partial("as adjtimex");
     306, syncfs(fd: Fd), Full;
     307, sendmmsg(fd: Fd, vec: Addr, vlen: u32, flags: Bits), Full;
     308, setns(fd: Fd, nstype: CFlags), Full;

@@ -4,9 +4,11 @@ use crate::arg::{Addr, TimespecAddr};
 use fs_vfs::{Sleep, TaskContext};
 use sentry_auth::{CapSet, ns_capable};
 use sentry_kernel::{CurrentTask, OffsetClock, SyscallResult};
+use sentry_time::adjtime_sets;
 use sentry_uapi::Errno;
 use sentry_uapi::errno::{EFAULT, EINVAL, EOPNOTSUPP, EPERM, ERESTARTNOHAND, ESRCH};
 use sentry_uapi::time::{Timespec, Timeval};
+use sentry_uapi::timex::Timex;
 use std::time::{Duration, Instant};
 
 pub(crate) const CLOCK_REALTIME: i32 = 0;
@@ -260,26 +262,30 @@ fn sleep_on_cpu_clock(task: &mut CurrentTask, clock: i32, ts: Timespec, absolute
     }
 }
 
-/// adjtimex(2): the state of a clock that nobody disciplines; changing it is refused.
+/// adjtimex(2): what is set is told back, but the clock follows the host's.
 pub(crate) fn adjtimex(task: &mut CurrentTask, buf: Addr) -> SyscallResult {
-    let modes: u32 = task.user()?.read_obj(buf.0)?;
-    if modes != 0 {
-        return Err(EPERM.into());
+    let mut timex: Timex = task.user()?.read_obj(buf.0)?;
+    let state = do_adjtimex(task, &mut timex)?;
+    task.user()?.write_obj(buf.0, &timex)?;
+    Ok(state)
+}
+
+/// clock_adjtime(2).
+pub(crate) fn clock_adjtime(task: &mut CurrentTask, clock: i32, buf: Addr) -> SyscallResult {
+    let mut timex: Timex = task.user()?.read_obj(buf.0)?;
+    read_clock(task, clock)?;
+    if clock != CLOCK_REALTIME {
+        return Err(EOPNOTSUPP.into());
     }
-    /// Size of `struct timex`.
-    const TIMEX: usize = 208;
-    let mut out = vec![0u8; TIMEX];
-    let now = task.kernel().clocks.realtime();
-    let mut put = |at: usize, v: i64| {
-        if let Some(field) = out.get_mut(at..at + 8) {
-            field.copy_from_slice(&v.to_ne_bytes());
-        }
-    };
-    put(40, 0x40); // status: STA_UNSYNC
-    put(72, now.tv_sec);
-    put(80, now.tv_nsec / 1000);
-    put(88, 10_000); // tick
-    task.user()?.copy_to_user(buf.0, &out)?;
-    // TIME_ERROR: not synchronised.
-    Ok(5)
+    let state = do_adjtimex(task, &mut timex)?;
+    task.user()?.write_obj(buf.0, &timex)?;
+    Ok(state)
+}
+
+fn do_adjtimex(task: &CurrentTask, timex: &mut Timex) -> Result<u64, Errno> {
+    let cred = task.task().cred();
+    if adjtime_sets(timex)? && !ns_capable(&cred, &task.kernel().user_ns, CapSet::SYS_TIME) {
+        return Err(EPERM);
+    }
+    task.kernel().clocks.adjust(timex)
 }

@@ -91,3 +91,36 @@ fn an_absolute_sleep_ends_at_its_time(_t: &mut Guest) {
     sys!(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &raw const end, 0)).fails(EOPNOTSUPP);
     sys!(clock_nanosleep(99, 0, &raw const end, 0)).fails(EINVAL);
 }
+
+#[case(as_root, as_user)]
+fn adjtimex_tells_how_the_clock_is_kept(_t: &mut Guest) {
+    let mut told: timex = zeroed();
+    let state = sys!(adjtimex(&raw mut told)).ok();
+    check!((0..=5).contains(&state), "{state}");
+    check!((9_000..=11_000).contains(&told.tick), "{}", told.tick);
+    check!(told.precision == 1 && told.tolerance == 500 << 16, "{} {}", told.precision, told.tolerance);
+    let unit = if told.status & STA_NANO != 0 { 1 } else { 1000 };
+    let then = told.time.tv_sec * 1_000_000_000 + told.time.tv_usec * unit;
+    check!((now(CLOCK_REALTIME) - then).abs() < 10_000_000_000, "{then}");
+    sys!(clock_adjtime(CLOCK_REALTIME, &raw mut told)).is(state);
+    // adjtime(3) without a new adjustment.
+    told.modes = ADJ_OFFSET_SS_READ;
+    sys!(clock_adjtime(CLOCK_REALTIME, &raw mut told)).ok();
+    sys!(adjtimex(8)).fails(EFAULT);
+    sys!(clock_adjtime(CLOCK_REALTIME, 8)).fails(EFAULT);
+    told.modes = 0;
+    sys!(clock_adjtime(CLOCK_MONOTONIC, &raw mut told)).fails(EOPNOTSUPP);
+    sys!(clock_adjtime(99, &raw mut told)).fails(EINVAL);
+    told.modes = 0x8000;
+    sys!(adjtimex(&raw mut told)).fails(EINVAL);
+}
+
+#[case(as_user)]
+fn adjtimex_changes_nothing_for_an_ordinary_user(_t: &mut Guest) {
+    for modes in [ADJ_OFFSET, ADJ_FREQUENCY, ADJ_STATUS, ADJ_TICK, ADJ_SETOFFSET, ADJ_OFFSET_SINGLESHOT] {
+        let mut timex: timex = zeroed();
+        timex.modes = modes;
+        sys!(adjtimex(&raw mut timex)).fails(EPERM);
+        sys!(clock_adjtime(CLOCK_REALTIME, &raw mut timex)).fails(EPERM);
+    }
+}
