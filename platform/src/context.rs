@@ -105,6 +105,12 @@ pub trait Context {
         false
     }
 
+    /// Comes to another processor, where a thread is that this one takes turns with; unless too much else is there. To be
+    /// called by the host thread of the last switch.
+    fn come_to(&self, cpu: u16) {
+        let _ = cpu;
+    }
+
     /// Tells all the calls that [`Self::switch`] may answer by itself from now on, without a trap; they replace those told
     /// before. A back-end answers as many of them as it cares to.
     fn set_answers(&mut self, answers: &[Answer]) {

@@ -33,6 +33,9 @@ const FLOAT_TICKS: u32 = 8;
 const APART_FLOAT_TICKS: u32 = 64;
 /// Samples in one stint between two looks whether the process is still there.
 const OVERDUE_TICKS: u32 = 64;
+/// Samples for which a pair stays where another is that it takes turns with, though two that hand over to and fro look like more
+/// than one processor's load.
+const KEPT_TICKS: u32 = 50;
 /// Weight of a new sample is one in 2 to this power: loads follow within some 20 ms.
 const DECAY: u32 = 2;
 /// A pair moves when the others on its processor have this much more load than the other processor. Above one half, which
@@ -80,6 +83,8 @@ struct Sample {
     stint: u32,
     /// Samples in a row that found the thread in this stint.
     ticks: u32,
+    /// Samples for which the pair stays where it was asked to come.
+    kept: u32,
     /// The processor of the stub thread, where the two have one each.
     apart: Option<u16>,
 }
@@ -162,6 +167,19 @@ impl<T: StubThread> Placement<T> {
         !self.sampling.load(Ordering::Relaxed) && !self.sampling.swap(true, Ordering::Relaxed)
     }
 
+    /// Moves a pair to the processor of another that it takes turns with, unless much more than that one wants to run there.
+    pub fn come_to(&self, pair: &Pair<T>, cpu: u16) {
+        if pair.cpu() == cpu || !self.cpus.contains(&cpu) {
+            return;
+        }
+        let pairs = self.pairs.lock();
+        let load: u32 =
+            pairs.iter().filter(|other| other.is_on(cpu)).map(|other| other.sample.lock().load).sum();
+        if load < FULL && pair.move_to(cpu) {
+            pair.sample.lock().kept = KEPT_TICKS;
+        }
+    }
+
     /// Whether to call [`Self::tick`] after the next [`TICK`].
     pub fn wants_tick(&self) -> bool {
         self.sampling.load(Ordering::Relaxed)
@@ -192,12 +210,15 @@ impl<T: StubThread> Placement<T> {
         }
         self.active.store(active, Ordering::Relaxed);
         for pair in pairs.iter() {
-            let own = pair.sample.lock().load;
+            let (own, kept) = {
+                let sample = pair.sample.lock();
+                (sample.load, sample.kept > 0)
+            };
             let least =
                 loads.iter().enumerate().min_by_key(|(_, load)| **load).map(|(index, load)| (index, *load));
             let (Some(from), Some((to, least))) = (place(pair), least) else { continue };
             let others = loads.get(from).map_or(0, |load| load.saturating_sub(own));
-            if own < FULL / 4 || others < least + MARGIN {
+            if kept || own < FULL / 4 || others < least + MARGIN {
                 continue;
             }
             if self.cpus.get(to).is_some_and(|cpu| pair.move_to(*cpu)) {
@@ -296,6 +317,7 @@ impl<T: StubThread> Pair<T> {
             self.floating.store(true, Ordering::Relaxed);
         }
         sample.stint = stint;
+        sample.kept = sample.kept.saturating_sub(1);
         sample.load
     }
 }

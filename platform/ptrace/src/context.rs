@@ -266,6 +266,12 @@ impl Context for PtraceContext {
         Ok(Box::new(PtraceContext::new(self.shared.clone(), Some((process.clone(), spare)))))
     }
 
+    fn come_to(&self, cpu: u16) {
+        if let Some(Attachment { pair, .. }) = &self.attached {
+            self.shared.placement.come_to(pair, cpu);
+        }
+    }
+
     fn leave(&mut self) {
         self.detach();
     }

@@ -232,6 +232,12 @@ impl Context for SystrapContext {
         Ok(Box::new(sibling))
     }
 
+    fn come_to(&self, cpu: u16) {
+        if let Some(Attachment { pair: Some(pair), .. }) = &self.attached {
+            self.shared.placement.come_to(pair, cpu);
+        }
+    }
+
     fn leave(&mut self) {
         self.detach();
     }

@@ -163,6 +163,9 @@ impl CurrentTask {
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         let began = rdtsc();
         let woken = self.task.parker.park(deadline);
+        if let Some(cpu) = self.task.parker.invitation() {
+            self.ctx.come_to(cpu);
+        }
         self.slept.set(self.slept.get().wrapping_add(rdtsc().wrapping_sub(began)));
         woken
     }

@@ -7,6 +7,7 @@ pub mod level;
 mod lock;
 mod order;
 mod parker;
+mod turns;
 mod wait_queue;
 mod wake_list;
 

@@ -1,6 +1,6 @@
 //! A one-token sleeper on a host futex.
 
-use crate::{Wake, Woken};
+use crate::{Wake, Woken, turns};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -15,12 +15,16 @@ const PARKED: u32 = 2;
 #[derive(Default)]
 pub struct Parker {
     token: AtomicU32,
+    /// Turns in a row that whoever woke the owner last has taken with it.
+    turns: AtomicU32,
+    /// The processor to come to, plus one; 0 for none.
+    invitation: AtomicU32,
 }
 
 impl Parker {
     /// A parker without a token.
     pub const fn new() -> Parker {
-        Parker { token: AtomicU32::new(EMPTY) }
+        Parker { token: AtomicU32::new(EMPTY), turns: AtomicU32::new(0), invitation: AtomicU32::new(0) }
     }
 
     /// Hands over the token. Tokens do not add up.
@@ -35,8 +39,17 @@ impl Parker {
         self.token.swap(TOKEN, Ordering::Release) == PARKED
     }
 
+    /// The processor of a thread that the owner takes turns with, if it would be well to be there too. Told once.
+    pub fn invitation(&self) -> Option<u16> {
+        if self.invitation.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        u16::try_from(self.invitation.swap(0, Ordering::Relaxed).checked_sub(1)?).ok()
+    }
+
     /// Sleeps until there is a token, and takes it. Returns false if `deadline` passed first.
     pub fn park(&self, deadline: Option<Instant>) -> bool {
+        turns::sleeps(self.turns.load(Ordering::Relaxed));
         loop {
             if self.token.swap(EMPTY, Ordering::Acquire) == TOKEN {
                 return true;
@@ -77,6 +90,13 @@ impl Wake for Parker {
     }
 
     fn rouse(&self) {
+        let (taken, mutual) = turns::wakes(std::ptr::from_ref(self).addr());
+        self.turns.store(taken, Ordering::Relaxed);
+        if mutual {
+            // SAFETY: has no preconditions.
+            let here = unsafe { libc::sched_getcpu() };
+            self.invitation.store(u32::try_from(here).map_or(0, |cpu| cpu + 1), Ordering::Relaxed);
+        }
         // SAFETY: FUTEX_WAKE on a word we own; it reads and writes no other memory.
         unsafe {
             libc::syscall(
