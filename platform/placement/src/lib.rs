@@ -4,8 +4,8 @@
 //! processors costs ten times what the rest of a trap does. Both are therefore bound to one, which the scheduler then
 //! cannot change, so this does it: a new pair goes where the fewest contexts run guest code, the keeper moves pairs
 //! between processors by sampling who is in guest code, and lets a stub that has not trapped for long float, since
-//! the scheduler knows better where a program belongs that only computes. Two tasks that wait for each other in turn are
-//! never both in guest code and so stay together, which is what makes their wake-ups cheap.
+//! the scheduler knows better where a program belongs that only computes. Two tasks that wait for each other in turn come
+//! together ([`Placement::come_to`]), which is what makes their wake-ups cheap.
 //!
 //! A thread inherits the binding of the one that starts it: a host thread that runs no guest code should be started by
 //! one that does not either, or set its own affinity.
@@ -173,10 +173,11 @@ impl<T: StubThread> Placement<T> {
             return;
         }
         let pairs = self.pairs.lock();
-        let load: u32 =
-            pairs.iter().filter(|other| other.is_on(cpu)).map(|other| other.sample.lock().load).sum();
+        let there = || pairs.iter().filter(|other| other.is_on(cpu));
+        let load: u32 = there().map(|other| other.sample.lock().load).sum();
         if load < FULL && pair.move_to(cpu) {
-            pair.sample.lock().kept = KEPT_TICKS;
+            // The other of the two is one of them.
+            there().for_each(|pair| pair.sample.lock().kept = KEPT_TICKS);
         }
     }
 
@@ -326,5 +327,92 @@ impl<T: StubThread> Pair<T> {
 fn set(tid: i32, cpus: &CpuSet) {
     if let Err(errno) = affinity::set(tid, cpus) {
         tracing::debug!("sched_setaffinity of {tid}: {errno}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    struct Idle {
+        tid: i32,
+        in_guest: AtomicBool,
+        stint: AtomicU32,
+    }
+
+    impl StubThread for Idle {
+        fn tid(&self) -> i32 {
+            self.tid
+        }
+
+        fn is_in_guest(&self) -> bool {
+            self.in_guest.load(Ordering::Relaxed)
+        }
+
+        fn stint(&self) -> u32 {
+            self.stint.fetch_add(1, Ordering::Relaxed)
+        }
+    }
+
+    /// Calls `test` with a pair for each of `many` host threads, whose stub threads are themselves.
+    fn with_pairs(many: usize, test: impl Fn(&Placement<Idle>, &[Arc<Pair<Idle>>])) {
+        let Ok(placement) = Placement::<Idle>::new() else { unreachable!("there are processors") };
+        if placement.cpus().len() < 2 {
+            return;
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let mut stay = Vec::new();
+            for _ in 0..many {
+                let (go, wait) = std::sync::mpsc::channel::<()>();
+                let (sender, placement) = (sender.clone(), &placement);
+                stay.push(go);
+                scope.spawn(move || {
+                    let idle = Arc::new(Idle {
+                        tid: process::gettid(),
+                        in_guest: AtomicBool::new(false),
+                        stint: AtomicU32::new(0),
+                    });
+                    let _ = sender.send(placement.settle(&idle));
+                    // Until the test is over, be it with a panic.
+                    let _ = wait.recv();
+                });
+            }
+            let pairs: Vec<_> = receiver.iter().take(many).collect();
+            test(&placement, &pairs);
+            drop(stay);
+        });
+    }
+
+    #[test]
+    fn who_takes_turns_comes_and_stays_for_a_while() {
+        with_pairs(2, |placement, pairs| {
+            let [one, other] = pairs else { unreachable!("there are two") };
+            let (here, there) = (placement.cpus()[0], placement.cpus()[1]);
+            assert!(one.move_to(here) && other.move_to(there));
+            placement.come_to(other, here);
+            assert_eq!(other.cpu(), here);
+            // As two look that hand over to and fro.
+            pairs.iter().for_each(|pair| pair.thread().in_guest.store(true, Ordering::Relaxed));
+            (0..KEPT_TICKS - 1).for_each(|_| placement.tick());
+            assert_eq!((one.cpu(), other.cpu()), (here, here));
+            (0..KEPT_TICKS).for_each(|_| placement.tick());
+            assert_ne!(one.cpu(), other.cpu());
+        });
+    }
+
+    #[test]
+    fn nobody_comes_to_where_others_compute() {
+        with_pairs(2, |placement, pairs| {
+            let [one, other] = pairs else { unreachable!("there are two") };
+            let (here, there) = (placement.cpus()[0], placement.cpus()[1]);
+            assert!(one.move_to(here) && other.move_to(there));
+            one.sample.lock().load = FULL;
+            placement.come_to(other, here);
+            assert_eq!(other.cpu(), there);
+            placement.come_to(other, u16::MAX);
+            assert_eq!(other.cpu(), there);
+        });
     }
 }

@@ -51,8 +51,9 @@ const MAX_PAUSE: Duration = Duration::from_millis(1000);
 /// What a turn costs whose two hand-offs are made by sleeping.
 const HAND_OFF: Duration = Duration::from_micros(8);
 /// What a turn takes at most, hand-offs included, of a context that gains by sharing: with less to do between its calls than
-/// these cost, it gets on faster with half of a processor than with a whole one.
-const BRISK: Duration = Duration::from_micros(14);
+/// these cost, it gets on faster with half of a processor than with a whole one. They cost [`HAND_OFF`] where the machine has
+/// nothing else to do, and half as much again where it has.
+const BRISK: Duration = Duration::from_micros(20);
 /// How often it is looked whether sharing pays.
 const WINDOW: Duration = Duration::from_millis(2);
 /// Turns that are counted at a time.
